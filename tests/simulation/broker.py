@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 from msgspec.structs import replace as change
 
@@ -14,25 +15,15 @@ from tests.simulation.queues import Counts, Course, Piece, Worker
 COLLECTED_S = 5.0
 GAUGES_LATE_S = 3.7
 """By how much at most figures that are no counters are older than the counters of the same collection."""
-SAMPLES = 26
+SAMPLES = 121
+REACH_S = 600.0
+"""For how long both know what was."""
 BOOTS_S = 12.0
 """What a broker that was restarted takes until its page answers."""
 MISSED = 0.1
 """How likely a scrape is missing."""
 RANGE = 4
 """How many scrapes a condition in PromQL looks back."""
-
-
-class Collection(NamedTuple):
-    """All that the broker has kept at one moment, of each figure its samples. The gauges are older than the counters."""
-
-    counts: tuple[list[int], list[int], list[int]]
-    depths: list[int]
-    held: list[int]
-    ready: list[int]
-    published: list[int]
-    late: Piece
-    """The course at the moment of the newest gauges."""
 
 
 @dataclass
@@ -58,15 +49,9 @@ class Broker:
 class Queue(Course):
     """A course, and what is shown of it."""
 
-    samples = SAMPLES
-    """How many the broker keeps of each figure."""
-
     def __init__(self, at: float, workers: tuple[Worker, ...] = (), *, publish: float = 0.5, depth: float = 0.0) -> None:
         self.phase = at * 0.618 % COLLECTED_S
-        # The past stays as it was, and is read again and again.
-        self._kept: dict[tuple[float, frozenset[str]], Collection] = {}
-        self._collected: dict[tuple[float, frozenset[str]], tuple[Counts, int, int, int, Piece]] = {}
-        self._courses: dict[tuple[str, float], list[Counts]] = {}
+        self._kept: dict[frozenset[str] | str, tuple[float, list[Any]]] = {}
         super().__init__(at, workers, publish=publish, depth=depth)
 
     def read(self, at: float, broker: Broker, *, ahead_s: float = 0.0) -> QueueSnapshot:
@@ -80,26 +65,22 @@ class Queue(Course):
             return change(seen, blind=Unknown(why, late=broker.statistics))
         hidden = frozenset((*broker.silent, *(node for when, node in self.lost if when <= at)))
         grid, stamps = self._grid(at, ahead_s)
-        kept, gap = self._keep(grid, hidden), _gap(at)
-        deliveries, acks, redeliveries = (_series(stamps, values, gap) for values in kept.counts)
-        seen = _with_consumers(seen, at, (piece, kept.late), broker)
-        counted = kept.counts[0][-1] > 0
+        rows = self._keep(hidden, grid, lambda when: self._collect(when, hidden))
+        *figures, late = zip(*rows, strict=True)
+        gap, counted = _gap(at), rows[-1][0] > 0
+        deliveries, acks, redeliveries, depths, held, published = (_series(stamps, values, gap) for values in figures)
+        ready = tuple((stamp, depth - holds) for (stamp, depth), (_, holds) in zip(depths, held, strict=True))
+        seen = _with_consumers(seen, at, (piece, late[-1]), broker)
         seen = change(
             seen,
             polled=counted and self._is_polled(at),
-            acks=kept.counts[1][-1] if counted else None,
+            acks=acks[-1][1] if counted else None,
             ack_samples=acks if counted else (),
-            depth_samples=_series(stamps, kept.depths, gap),
-            deliveries=kept.counts[0][-1] if counted else None,
-            redeliveries=kept.counts[2][-1] if counted else None,
-            published=kept.published[-1],
-            history=QueueHistory(
-                _series(stamps, kept.ready, gap),
-                _series(stamps, kept.held, gap),
-                deliveries if counted else (),
-                redeliveries if counted else (),
-                _series(stamps, kept.published, gap),
-            ),
+            depth_samples=depths,
+            deliveries=deliveries[-1][1] if counted else None,
+            redeliveries=redeliveries[-1][1] if counted else None,
+            published=published[-1][1],
+            history=QueueHistory(ready, held, deliveries if counted else (), redeliveries if counted else (), published),
         )
         if unacked and seen.consumers and not counted and not seen.uncounted and seen.blind is None:
             seen = change(seen, blind=Unknown("nobody counts its deliveries", late=True))
@@ -113,29 +94,27 @@ class Queue(Course):
     def _grid(self, at: float, ahead_s: float) -> tuple[list[float], list[float]]:
         """When the broker collected its samples, and the times that it shows for them: rounded up to the next step."""
         last = math.floor((at - 0.1 - self.phase) / COLLECTED_S)
-        grid = [self.phase + COLLECTED_S * place for place in range(last - self.samples + 1, last + 1)]
+        grid = [self.phase + COLLECTED_S * place for place in range(last - SAMPLES + 1, last + 1)]
         grid = [when for when in grid if when >= self.up_since]
         return grid, [when + ahead_s + COLLECTED_S - self.phase for when in grid]
 
-    def _keep(self, grid: list[float], hidden: frozenset[str]) -> Collection:
-        """What the broker collected at these moments, which are the same until it collects again."""
-        if (grid[-1], hidden) not in self._kept:
-            counts, depths, held, published, late = zip(*(self._collect(when, hidden) for when in grid), strict=True)
-            deliveries, acks, redeliveries = map(list, zip(*counts, strict=True))
-            ready = [depth - holds for depth, holds in zip(depths, held, strict=True)]
-            figures = (deliveries, acks, redeliveries), list(depths), list(held), ready, list(published)
-            self._kept[grid[-1], hidden] = Collection(*figures, late[-1])
-        return self._kept[grid[-1], hidden]
+    def _keep(self, of: frozenset[str] | str, grid: list[float], collect: Callable[[float], Any]) -> list[Any]:
+        """What the broker collected at these moments: the past stays as it was, so only what is new is computed."""
+        first, rows = self._kept.get(of, (math.inf, []))
+        dropped = round(grid[0] - first) // round(COLLECTED_S) if first <= grid[0] else len(rows)
+        rows = rows[dropped:]
+        rows += [collect(when) for when in grid[len(rows) :]]
+        self._kept[of] = grid[0], rows
+        return rows
 
-    def _collect(self, when: float, hidden: frozenset[str]) -> tuple[Counts, int, int, int, Piece]:
-        """What the broker collected then: counts, depth, held, published, and the course at the moment of the gauges."""
-        if (when, hidden) not in self._collected:
-            gauges_at = when - GAUGES_LATE_S * _chance(when)
-            piece, late = self.piece(when), self.piece(gauges_at)
-            depth = late.depth_at(gauges_at)
-            held = min(depth, sum(worker.holds for worker in late.workers))
-            self._collected[when, hidden] = piece.count(when, hidden), depth, held, piece.published_at(when), late
-        return self._collected[when, hidden]
+    def _collect(self, when: float, hidden: frozenset[str]) -> tuple[int, int, int, int, int, int, Piece]:
+        """What the broker collected then: counts, depth, held, published, and the course at the moment of the gauges, which are
+        older than the counters."""
+        gauges_at = when - GAUGES_LATE_S * _chance(when)
+        piece, late = self.piece(when), self.piece(gauges_at)
+        depth = late.depth_at(gauges_at)
+        held = min(depth, sum(worker.holds for worker in late.workers))
+        return *piece.count(when, hidden), depth, held, piece.published_at(when), late
 
     def _with_channels(
         self, seen: QueueSnapshot, at: float, broker: Broker, times: tuple[list[float], list[float]]
@@ -159,7 +138,7 @@ class Queue(Course):
         """Its number of messages is of another moment than its counters, which are absent before its first delivery."""
         grid, stamps = times
         held = next((one.holds for one in self.piece(held_at).workers if one.id == worker.id), 0)
-        if not (taken := self._course_of(worker.id, grid))[-1][0]:
+        if not (taken := self._keep(worker.id, grid, lambda when: self._count(when, worker.id)))[-1][0]:
             return Channel(worker.id, worker.host, held=held, user=worker.user, window=worker.window)
         work = [counts[0] + counts[1] for counts in taken]
         if _chance(grid[-1], worker.id) < MISSED and len(work) > 3:
@@ -176,28 +155,23 @@ class Queue(Course):
             connected_at=worker.came if worker.host else None,
         )
 
-    def _course_of(self, name: str, grid: list[float]) -> list[Counts]:
-        """What its channel had counted at these moments."""
-        if (name, grid[-1]) not in self._courses:
-            pieces = [(when, self.piece(when)) for when in grid]
-            self._courses[name, grid[-1]] = [
-                next((worker.counts(piece.done_by(when, worker)) for worker in piece.workers if worker.id == name), (0, 0, 0))
-                for when, piece in pieces
-            ]
-        return self._courses[name, grid[-1]]
+    def _count(self, when: float, name: str) -> Counts:
+        """What its channel had counted then."""
+        piece = self.piece(when)
+        return next((one.counts(piece.done_by(when, one)) for one in piece.workers if one.id == name), (0, 0, 0))
 
     def read_stated(self, at: float, scrape_s: float, for_s: float, *, ahead_s: float = 0.0) -> Statement:
         """What two conditions in PromQL say: jobs are there and none was done in `range`; none is there, or one was done."""
         step_s = for_s / 4
-        said = [self._conditions(at - step_s * back, scrape_s) for back in range(5)]
-        held = next((back for back, (stuck, _) in enumerate(said) if not stuck), len(said))
-        last = next((back for back, (stuck, _) in enumerate(said) if stuck), 0)
+        stuck, recovered = self._conditions(at, scrape_s)
+        before = range(1, int(REACH_S / step_s) + 1)
+        turned = next((back for back in before if self._conditions(at - step_s * back, scrape_s)[0] != stuck), None)
         return Statement(
             at + ahead_s,
             RANGE * scrape_s,
-            stuck_s=(held - 1) * step_s if held else None,
-            recovered=said[0][1],
-            free_s=last * step_s if last else None,
+            stuck_s=((turned or len(before) + 1) - 1) * step_s if stuck else None,
+            recovered=recovered,
+            free_s=turned * step_s if turned and not stuck else None,
             figures=QueueSnapshot(at + ahead_s, self.depth(at)),
         )
 
@@ -232,10 +206,10 @@ def _with_consumers(seen: QueueSnapshot, at: float, pieces: tuple[Piece, Piece],
 
 def _gap(at: float) -> int | None:
     """Which sample falls between two collections, and is shown as 0; mostly none."""
-    return 3 + int(at) % 15 if _chance(at) < MISSED else None
+    return 3 + int(at) % (SAMPLES - 6) if _chance(at) < MISSED else None
 
 
-def _series(stamps: list[float], values: list[int], gap: int | None) -> Samples:
+def _series(stamps: list[float], values: Sequence[int], gap: int | None) -> Samples:
     if gap is not None and gap < len(values) - 1:
         values = [*values[:gap], 0, *values[gap + 1 :]]
     return tuple(zip(stamps, values, strict=True))

@@ -10,6 +10,7 @@ import heapq
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import greenlet
@@ -38,6 +39,12 @@ MOST_INVOCATIONS = 30_000
 """Of a schedule: what has more goes in circles."""
 BEHIND_S = 1.0
 """What schedulers/cloud_tasks.py adds to the time of a wake-up."""
+
+
+@lru_cache(maxsize=50)
+def read_document(body: bytes, key: str) -> Document:
+    """A stored document, which is read again and again."""
+    return decode(Document, body, key)
 
 
 @dataclass
@@ -267,7 +274,7 @@ class World:
 
     def documents(self) -> list[Document]:
         bodies = self.store.bodies.items()
-        return [decode(Document, body, key) for key, (body, _, _) in bodies if not key.startswith(("pause", "storm"))]
+        return [read_document(body, key) for key, (body, _, _) in bodies if not key.startswith(("pause", "storm"))]
 
     # --- Rundeck
 

@@ -20,21 +20,17 @@ GAP = 2.5  # as a multiple of the usual sample interval: one missing sample is f
 
 def spacing_s(samples: Samples) -> float:
     """The usual time between two samples."""
-    from statistics import median  # 1 ms with what it imports, and no forged request needs it
-
-    return median(later - earlier for (earlier, _), (later, _) in pairwise(samples)) if len(samples) > 1 else 0.0
+    steps = sorted([later - earlier for (earlier, _), (later, _) in pairwise(samples)])
+    return steps[len(steps) // 2] if steps else 0.0
 
 
 def drop_gaps(samples: Samples) -> Samples:
     """Drop single zeros between other values: they are gaps in the collection, not an empty queue."""
-    if all(value != 0 for _, value in samples):
+    values = [value for _, value in samples]
+    if 0 not in values:
         return samples
-    without_gaps = []
-    for place, (at, value) in enumerate(samples):
-        is_gap = value == 0 and all(samples[near][1] > 0 for near in (place - 1, place + 1) if 0 <= near < len(samples))
-        if not is_gap:
-            without_gaps.append((at, value))
-    return tuple(without_gaps) or samples
+    around = zip([1, *values[:-1]], samples, [*values[1:], 1], strict=True)
+    return tuple(sample for before, sample, after in around if sample[1] or not (before and after)) or samples
 
 
 def lasting_s(samples: Samples, holds: Callable[[int], bool]) -> float:

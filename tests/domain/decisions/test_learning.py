@@ -1,5 +1,5 @@
 """How long an application stalls is learned from what ends by itself, and from nothing else; and what is learned moves the
-deadline. Queues take their course as in the simulation, with ten minutes of samples."""
+deadline. Queues take their course as in the simulation."""
 
 from __future__ import annotations
 
@@ -25,15 +25,11 @@ SUSPECTED_S = 40.0
 HELD, UNSERVED, GONE = StallKind.HELD, StallKind.UNSERVED, StallKind.GONE
 
 
-class Mail(Queue):
-    samples = 121
-
-
 @dataclass
 class Play:
     """One queue and its document, from NOW on. A rule suspects the queue once nothing has moved for SUSPECTED_S."""
 
-    queue: Mail
+    queue: Queue
     rules: Rules = field(default_factory=lambda: rules(runbook(mode=Mode.OBSERVE)))
     document: Document = field(default_factory=lambda: Document("mail-key"))
     runs: list[Execution] = field(default_factory=list)
@@ -88,12 +84,12 @@ def worker(name: str = "a", *, holds: int = 0, window: int | None = 1) -> Worker
     return Worker(name, rate=0.0 if holds else 3.0, holds=holds, window=window, host="10.0.3.1", user="app")
 
 
-def working(*workers: Worker, publish: float = 1.0) -> Mail:
+def working(*workers: Worker, publish: float = 1.0) -> Queue:
     """Consumers that keep up, for long."""
-    return Mail(NOW - 5000.0, workers or (worker(),), publish=publish)
+    return Queue(NOW - 5000.0, workers or (worker(),), publish=publish)
 
 
-def jobs(*lengths: float, window: int = 1, pause: float = 60.0) -> Mail:
+def jobs(*lengths: float, window: int = 1, pause: float = 60.0) -> Queue:
     """One consumer that works on one message for so long each time."""
     queue, at = working(worker(window=window), publish=0.2), NOW + 100.0
     for length in lengths:
@@ -103,12 +99,12 @@ def jobs(*lengths: float, window: int = 1, pause: float = 60.0) -> Mail:
     return queue
 
 
-def then(queue: Mail, at: float, *workers: Worker) -> Mail:
+def then(queue: Queue, at: float, *workers: Worker) -> Queue:
     queue.turn(NOW + at, workers)
     return queue
 
 
-def hung() -> Mail:
+def hung() -> Queue:
     """From 100 s on its consumer hangs."""
     queue = working()
     queue.hold(NOW + 100.0, 1)
