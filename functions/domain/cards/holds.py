@@ -116,10 +116,6 @@ def _todo(card_input: CardInput, reason: Reason) -> Text:
     """What to do. What may run or have run is opened before anybody restarts it again."""
     if reason is Reason.LIKELY_STUCK and not card_input.approve_url and not card_input.shown.restarts:
         return Text("See what speaks against it, and restart it by hand if it hangs. Set `public_url`, so that Unstick can ask.")
-    if reason is Reason.RESTART_REFUSED and card_input.about is not None:
-        return Text(
-            "Open the execution and see what it restarted before you restart anything by hand; then fix the job's options."
-        )
     return RUNS_ON if reason is Reason.LEDGER_UNKNOWN and facts.may_run(card_input) else REASONS[reason].todo
 
 

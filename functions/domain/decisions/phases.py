@@ -21,8 +21,8 @@ from functions.domain.model.events import Claim, Decision, Kind, Start, StartRes
 from functions.domain.model.incidents import UNCLEAR, Doubt, PastAttempt, QueueState
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
-from functions.domain.texts.words import worded
-from functions.runtime.text import Phrase, Text
+from functions.domain.texts.words import duration, worded
+from functions.runtime.text import Phrase, Text, join
 
 FIRST_LOOK_S = 20.0  # when to look for a start whose answer was lost; `webhook` creates that wake-up before it decides
 NO_ANSWER = Text("the answer to the start is lost")
@@ -241,12 +241,17 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
 
 
 def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> None:
-    text = Text("execution {id} ran with options that were not sent; after the abort {runner} shows it as {status}")
-    if event.refusal:
-        text = Text("execution {id} runs with options that were not sent, and was not aborted: {why}")
-    status, runner = worded(execution.status), turn.rules.runner
-    detail = text.fill(id=execution.id, why=event.refusal, status=status, runner=runner)
-    endings.escalate(turn, hold(Reason.RESTART_REFUSED, detail, remedy=event.remedy, execution=execution))
+    """It counts as a restart: before the abort it may have been one."""
+    seen_at = execution.runner_ended_at or turn.at + turn.incident.runner_ahead_s
+    after = duration(seen_at - (execution.runner_started_at or seen_at))
+    detail = (
+        Text("execution {id} was started with options that were not sent", id=execution.id),
+        Text("{status} after {took}", status=worded(execution.status), took=after),
+        event.refusal and Text("it was not aborted: {why}", why=event.refusal),
+        Text("it may have restarted the application"),
+    )
+    turn.change(execution=execution, restarts=turn.incident.restarts + 1)
+    endings.escalate(turn, hold(Reason.ZOMBIE_EXECUTION, join(detail), remedy=event.remedy))
 
 
 def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:

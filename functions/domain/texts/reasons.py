@@ -65,7 +65,7 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.ALREADY_RUNNING: watch(Text("a restart is already running"), Text("Wait for the result.")),
     Reason.JOB_BUSY: watch(Text("the job is busy"), Text("Nothing, unless that execution hangs: Unstick tries again.")),
     Reason.ZOMBIE_EXECUTION: act(
-        Text("a restart may still be running"),
+        Text("the outcome of a restart is unclear"),
         Text("Open the execution, abort it if it hangs, and check that the application came up."),
     ),
     Reason.RESTART_REFUSED: act_by_hand(

@@ -241,7 +241,7 @@ def test_a_run_that_rundeck_ended_may_still_be_at_work():
     first = woken(RUNNING, NOW + 15, seen(timed_out, now=NOW + 15))
     assert (phase(first), kinds(first.document), channels(first.document)) == (Phase.VERIFYING, ["held"], {"ops", "duty"})
     card = first.document.to_tell[0].card
-    assert card.headline == "ACT NOW: mail: a restart may still be running"
+    assert card.headline == "ACT NOW: mail: the outcome of a restart is unclear"
     assert "over SSH its command may still be at work" in " ".join(card.text)
     assert LINK_BY_HAND not in [label for label, _ in card.links]
     waits = [(float(after_s), seen(timed_out, now=NOW + after_s, mail=ill(NOW + after_s))) for after_s in range(30, 1440, 15)]

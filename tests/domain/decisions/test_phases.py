@@ -115,24 +115,26 @@ def test_a_restart_of_which_the_answer_was_lost_is_told_though_it_has_ended():
 @pytest.mark.parametrize(
     ("status", "ended", "by", "problem", "said"),
     [
-        ("running", None, "", "Rundeck: no right", "was not aborted: Rundeck: no right"),
-        ("running", None, "unstick", "", "after the abort Rundeck shows it as running"),
-        ("aborted", 1.0, "unstick", "", "after the abort Rundeck shows it as aborted"),
-        ("succeeded", 1.0, "", "", "after the abort Rundeck shows it as succeeded"),
+        ("running", None, "", "Rundeck: no right", "running after 2 s; it was not aborted: Rundeck: no right; "),
+        ("running", None, "unstick", "", "running after 2 s; "),
+        ("aborted", 1.0, "unstick", "", "aborted after 1 s; "),
+        ("succeeded", 1.0, "", "", "succeeded after 1 s; "),
     ],
 )
 def test_a_start_that_runs_with_other_options_is_escalated_as_seen_after_the_abort(status, ended, by, problem, said):
     """Rundeck drops values without a word; what ran is not what was asked for, and may have been a restart."""
     ran = execution(99, started=0, ended=ended, status=status, aborted_by=by)
-    result = moved(starting(), StartResult("inc-1.1", ran, refusal=problem, mismatch=True), at=NOW + 1)
-    assert last(result) == (Ending.ESCALATED, Reason.RESTART_REFUSED)
+    result = moved(starting(), StartResult("inc-1.1", ran, refusal=problem, mismatch=True, remedy="Name them."), at=NOW + 2)
+    assert last(result) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
     assert channels(result.document) == {"ops", "duty"}
-    text = " ".join(result.document.to_tell[0].card.text)
-    assert said in text
-    assert "being aborted" not in text
-    assert "see what it restarted before you restart anything by hand" in text
-    assert "by hand now" not in text
+    card = result.document.to_tell[0].card
+    assert card.headline == "ACT NOW: mail needs a person: the outcome of a restart is unclear"
+    started = "execution 99 was started with options that were not sent"
+    assert f"Details: {started}; {said}it may have restarted the application" in card.text
+    assert "Name them." in card.text
+    assert "by hand" not in " ".join(card.text)
     assert links_of(result)[0] == ran.url
+    assert result.document.outcomes[-1].restarts == 1, "whatever is told later does not say that nothing was restarted"
 
 
 def test_the_kill_switch_at_the_last_moment_holds():
