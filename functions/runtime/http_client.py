@@ -1,4 +1,4 @@
-"""All HTTP requests go through here: bounded in time and size, no redirects, no cookies, no secrets in errors.
+"""All HTTP requests of our own go through here: bounded in time and size, no redirects, no cookies, no secrets in errors.
 
 Proxies and certificates come from the usual environment variables: HTTPS_PROXY, HTTP_PROXY, NO_PROXY; REQUESTS_CA_BUNDLE,
 CURL_CA_BUNDLE, SSL_CERT_FILE. A system's own `ca` takes precedence."""
