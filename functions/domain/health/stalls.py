@@ -16,15 +16,18 @@ from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join
 
 LOOK_S = 540.0  # RabbitMQ keeps samples of 5 s for 600 s, so what ended between two looks is known to 10 s
+KNOWN_TO_S = 10.0
 KEPT, KEPT_S = 16, 90 * 86400.0
 LATELY = 6  # samples
 
 
 def add_stall(learned: QueueStalls, stall: Stall) -> QueueStalls:
-    """Add it. Stalls that overlap count once, as the longest: one cause holds several channels."""
+    """Add it. Stalls that overlap count once, as the longest: one cause holds several channels. Of one after the other, without a
+    pause, the second may seem to begin before the first has ended."""
+    from_s, until_s = stall.began_at + KNOWN_TO_S, stall.ended_at - KNOWN_TO_S
     same = [one for one in learned.stalls if one.kind is stall.kind and stall.ended_at - one.ended_at < KEPT_S]
     others = tuple(one for one in learned.stalls if one.kind is not stall.kind)
-    overlaps = [one for one in same if one.began_at < stall.ended_at and stall.began_at < one.ended_at]
+    overlaps = [one for one in same if one.began_at < until_s and from_s < one.ended_at]
     confirmed = stall.confirmed or any(one.confirmed for one in overlaps)
     longest = replace(max([*overlaps, stall], key=lambda one: one.lasted_s), confirmed=confirmed)
     kept = sorted([longest, *(one for one in same if one not in overlaps)], key=lambda one: -one.lasted_s)

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.step import step
+from functions.domain.health.stalls import add_stall
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.events import Declined, MessagesDelivered, Start, TimerFired
 from functions.domain.model.incidents import Document
@@ -211,6 +212,14 @@ def test_sixteen_short_stalls_do_not_push_out_the_nightly_one():
         then(then(queue, 100.0 + 200.0 * number), 180.0 + 200.0 * number, worker(f"n{number}"))
     play = Play(queue, document=before).until(4200)
     assert play.learned == [(GONE, 7200), *[(GONE, 80)] * 15]
+
+
+def test_one_stall_after_the_other_counts_twice_and_two_at_once_do_not():
+    """When a stall began and ended is known to ten seconds: of two jobs without a pause, the second seems to begin too early."""
+    learned = QueueStalls(NOW)
+    for began_s, lasted_s in ((0.0, 150.0), (144.0, 155.0), (200.0, 90.0)):
+        learned = add_stall(learned, Stall(HELD, NOW + began_s + lasted_s, lasted_s))
+    assert [stall.lasted_s for stall in learned.of_kind(HELD)] == [155.0, 150.0]
 
 
 def test_what_a_person_confirms_counts_at_once_and_waits_until_it_ends():
