@@ -35,6 +35,9 @@ def _check_systems(top: Mapping[str, Any], file: File, *, on_cloud_run: bool) ->
         yield (), "names no runner or several", f"Add exactly one of {', '.join(runners)}"
     if not any(name in top for name in symptoms):
         yield (), "names no symptom", f"Add one of {', '.join(symptoms)}"
+    if file.identity_header and not file.machine_tokens:
+        remedy = "Add `machine_tokens:`, and have the proxy send one of them beside the header: anybody can send the header alone"
+        yield ("identity_header",), "is anybody's", remedy
     if file.grafana.auth == Auth():
         yield ("grafana", "auth"), "names no authentication method", "Add at least one of hmac, basic and bearer"
     for symptom in symptoms:

@@ -111,12 +111,13 @@ class File(Struct, frozen=True, rename=key):
     docs_url: Annotated[str, written("base-url")] = ""
     """Address of this release's `docs` folder, for links to reason codes."""
     identity_header: Annotated[str, written("header")] = ""
-    """Header in which a proxy names the person, such as `X-Goog-Authenticated-User-Email`. Only if nobody can bypass that proxy.
-    """
+    """Header in which a proxy names the person, such as `X-Goog-Authenticated-User-Email`. It counts beside one of
+    `machine_tokens` alone."""
     storm: Storm = field(default_factory=Storm)
     """Holds restarts when many targets need one at once."""
     machine_tokens: tuple[SecretRef, ...] = ()
-    """Bearer tokens for `/incidents`, `verify`, `report` and `/metrics`, newest first. On Cloud Run for `/incidents` alone."""
+    """Bearer tokens for `/incidents`, `verify`, `report`, `/metrics` and the proxy that names people, newest first. On Cloud Run
+    for people alone."""
     notify: tuple[str, ...] = ()
     """Default channels. Default: those of the runbooks."""
     language: Annotated[str, written("language")] = "en"

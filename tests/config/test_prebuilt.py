@@ -48,6 +48,7 @@ notify: [seven, one]
 language: ja
 time_zone: Europe/Berlin
 identity_header: X-Forwarded-Email
+machine_tokens: [env://C]
 storm: {targets: 5}
 report: {every: month, channels: [two]}
 mask: ['internal-[0-9]+']

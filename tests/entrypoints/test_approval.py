@@ -17,11 +17,13 @@ from functions.domain.model.incidents import Evidence, Outcome
 from functions.domain.model.stalls import StallKind
 from functions.domain.texts.reasons import REASONS
 from testbed.doubles.rundeck import Job
-from tests.support.worlds.stuck_mail import PUBLIC_URL, StuckMail, stuck_mail, token_of, words
+from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, token_of, words
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 
 SIGNED_IN = "X-Goog-Authenticated-User-Email"
+BY_PROXY = f"identity_header: {SIGNED_IN}\nmachine_tokens: [env://T_MACHINE]"
+PROXY = {"Authorization": f"Bearer {SECRETS['T_MACHINE']}"}
 
 
 @pytest.fixture
@@ -83,9 +85,9 @@ def test_the_button_restarts_once_and_the_link_is_used_up(mail: StuckMail) -> No
 @pytest.mark.parametrize(
     ("more", "sent", "typed", "recorded"),
     [
-        (f"identity_header: {SIGNED_IN}", "accounts.google.com:h.tanaka@example.com", "somebody else", "h.tanaka@example.com"),
-        (f"identity_header: {SIGNED_IN}", "<b>x</b>" + "y" * 500, "", f"<b>x</b>{'y' * 111}…"),
-        (f"identity_header: {SIGNED_IN}", "  ", "h.tanaka", "h.tanaka (not verified)"),
+        (BY_PROXY, "accounts.google.com:h.tanaka@example.com", "somebody else", "h.tanaka@example.com"),
+        (BY_PROXY, "<b>x</b>" + "y" * 500, "", f"<b>x</b>{'y' * 111}…"),
+        (BY_PROXY, "  ", "h.tanaka", "h.tanaka (not verified)"),
         ("", "boss@example.com", "", "whoever had the link"),
     ],
 )
@@ -95,7 +97,9 @@ def test_the_name_comes_from_the_proxy_that_is_configured(
     """What was typed does not count then, and the page asks for no name. Other headers are anybody's."""
     with stuck_mail(tmp_path, more=more) as mail:
         mail.alert()
-        headers = dict.fromkeys((SIGNED_IN, "X-Forwarded-Email", "X-Forwarded-User"), sent)
+        headers = PROXY | dict.fromkeys((SIGNED_IN, "X-Forwarded-Email", "X-Forwarded-User"), sent)
+        forged = mail.client().post("/approve/open", data={"token": token_of(mail.path())}, headers={SIGNED_IN: sent})
+        assert "You are signed in" not in words(forged), "anybody can send the header"
         page = mail.client().post("/approve/open", data={"token": token_of(mail.path())}, headers=headers)
         signed_in = bool(more and sent.strip())
         assert (f"You are signed in as {recorded}." in words(page), 'name="who"' in page.text) == (signed_in, not signed_in)
@@ -294,9 +298,9 @@ def test_evidence_and_other_peoples_text_are_shown_as_text(mail: StuckMail) -> N
 @pytest.mark.parametrize("act", ["approve", "decline"])
 def test_approvers_are_known_by_the_proxy_alone(tmp_path: Path, signed_in: str, may: bool, act: str) -> None:
     """What somebody types is no proof, and an id of Slack's is none here."""
-    with stuck_mail(tmp_path, more=f"identity_header: {SIGNED_IN}", approvers="[anna@example.com, U0123ABCD]") as mail:
+    with stuck_mail(tmp_path, more=BY_PROXY, approvers="[anna@example.com, U0123ABCD]") as mail:
         mail.alert()
-        page = mail.press(headers={SIGNED_IN: signed_in}, act=act, who="anna@example.com")
+        page = mail.press(headers=PROXY | {SIGNED_IN: signed_in}, act=act, who="anna@example.com")
         assert page.status_code == (200 if may else 403)
         assert (mail.document().incident is not None and mail.incident().phase is Phase.ASKED) is not may
         assert ("Only the runbook's approvers may decide this" in words(page)) is not may

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("patient_code")
 HEADER = "X-Goog-Authenticated-User-Email"
 MORE = f"identity_header: {HEADER}\nmachine_tokens: [env://T_MACHINE]"
 TOKEN = {"Authorization": f"Bearer {SECRETS['T_MACHINE']}"}
-PERSON = {HEADER: "accounts.google.com:h.tanaka@example.com"}
+FORGED = {HEADER: "accounts.google.com:h.tanaka@example.com"}
+PERSON = TOKEN | FORGED
 MONTH_S = 30 * 86400.0
 
 
@@ -54,7 +55,7 @@ def archived(mail: StuckMail, ending: Ending = Ending.RECOVERED, **changes: obje
     return name
 
 
-def test_a_token_or_the_proxys_word_opens_every_page_and_no_address_does(mail: StuckMail, monkeypatch: pytest.MonkeyPatch):
+def test_a_token_opens_every_page_and_no_name_or_address_does(mail: StuckMail, monkeypatch: pytest.MonkeyPatch):
     """Cloud Run in front lets nobody read: there, the webhook answers everybody."""
     monkeypatch.setenv("K_SERVICE", "webhook")
     strangers: tuple[dict[str, str], ...] = (
@@ -62,6 +63,7 @@ def test_a_token_or_the_proxys_word_opens_every_page_and_no_address_does(mail: S
         {"Authorization": "Bearer " + "x" * 32},
         {"Authorization": "Basic " + SECRETS["T_MACHINE"]},
         {HEADER: "  "},
+        FORGED,
         {"X-Forwarded-Email": "boss@example.com"},
         {"Host": "127.0.0.1", "X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1"},
     )

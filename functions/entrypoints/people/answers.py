@@ -87,7 +87,7 @@ def respond(request: Request, ports: Adapters) -> Response:
             return show_opening(ports.rules)
         form = read_form(request, ports.rules.public_url)
         key, nonce = signing.read_approval(ports.config.signing_keys, form.token, ports.now())
-        person = identify(request, ports.config.identity_header)
+        person = identify(request, ports.config)
         if form.act and form.act not in _list_answers(nonce):
             return _notice(ports, REFUSALS[403], 403)
         return (_answer if form.act else _ask)(ports, key, nonce, person, form)

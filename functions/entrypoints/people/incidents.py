@@ -20,7 +20,7 @@ from functions.domain.cards.queues import QUEUE_NAME, QUEUES_SHOWN, say_curve
 from functions.domain.model.messages import CardKind
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, not_allowed
-from functions.entrypoints.people.pages import MAX_TOKEN, identify, show_card, show_list
+from functions.entrypoints.people.pages import MAX_TOKEN, show_card, show_list
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import Text, named
 
@@ -76,8 +76,8 @@ def _is_let_in_by_link(request: Request, ports: Adapters, incident: str) -> bool
 
 
 def _is_known(request: Request, ports: Adapters) -> bool:
-    """Whether the proxy names the caller, or the caller has a token of this machine."""
-    return identify(request, ports.config.identity_header).verified or http.has_token(request, ports.config.machine_tokens)
+    """Whether the caller has a token of this machine, as a proxy that signs people in adds it."""
+    return http.has_token(request, ports.config.machine_tokens)
 
 
 def _refuse(ports: Adapters, status: int, **more: Any) -> Response:

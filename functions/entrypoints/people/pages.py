@@ -14,12 +14,13 @@ from flask import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Struct
 
+from functions.config.settings import Config
 from functions.domain.cards.content import SENTENCE, clock, split_headline, tidy
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
 from functions.domain.texts.sanitize import clean
-from functions.entrypoints.http import Response, read_body
+from functions.entrypoints.http import Response, has_token, read_body
 from functions.runtime.errors import BadRequest
 from functions.runtime.redaction import redact
 from functions.runtime.text import Phrase, Text, in_language
@@ -112,9 +113,12 @@ def _origin(url: str) -> tuple[str, str, int] | None:
     return (parts.scheme, parts.hostname, port) if parts.hostname else None
 
 
-def identify(request: Request, header: str) -> Person:
-    """The caller, as named by the configured proxy."""
-    signed_in = request.headers.get(header, "").removeprefix("accounts.google.com:") if header else ""
+def identify(request: Request, config: Config) -> Person:
+    """The caller, as named by the configured proxy, which adds one of `machine_tokens`: anybody can send the header alone.
+    Raises Unavailable or Denied if the tokens can't be read."""
+    header = config.identity_header
+    proven = header in request.headers and has_token(request, config.machine_tokens)
+    signed_in = request.headers[header].removeprefix("accounts.google.com:") if proven else ""
     return Person(clean(signed_in, MAX_IDENTITY, "…"), signed_in)
 
 

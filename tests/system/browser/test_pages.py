@@ -50,6 +50,7 @@ def name_incident(name: str, ended_at: float) -> str:
 ENDED = [(name, STARTED_AT - (number + 2) * DAY_S) for number, name in enumerate(islice(cycle(STORIES), 8))]
 BURNS = name_incident("burns", STARTED_AT - 600)
 LISTED = ("/incidents", f"/incidents/{BURNS}", *(f"/incidents/{name_incident(name, at)}" for name, at in ENDED[:3]))
+READER = {"X-Reader": "h.tanaka@example.com", "Authorization": f"Bearer {SECRETS['T_MACHINE']}"}
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatc
         monkeypatch.setenv(name, secret)
     monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", True)
     port = free_port()
-    url, more = f"http://127.0.0.1:{port}", "identity_header: X-Reader"
+    url, more = f"http://127.0.0.1:{port}", "identity_header: X-Reader\nmachine_tokens: [env://T_MACHINE]"
     with stuck_mail(tmp_path, language=language, public_url=url, more=more) as stuck, served(stuck.app(), port):
         stuck.alert()
         for name, at in ENDED:
@@ -105,7 +106,7 @@ def open_link(browser: Chrome, mail: StuckMail) -> None:
 def read(browser: Chrome, mail: StuckMail, path: str) -> None:
     """As somebody whom the proxy names."""
     browser.execute_cdp_cmd("Network.enable", {})
-    browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {"X-Reader": "h.tanaka@example.com"}})
+    browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": READER})
     browser.get(mail.ports.rules.public_url + path)
     browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {}})
 
@@ -196,7 +197,7 @@ def test_without_a_script_a_person_goes_from_the_list_to_an_incident_and_back(br
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         read(browser, mail, "/incidents")
-        browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {"X-Reader": "h.tanaka@example.com"}})
+        browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": READER})
         title = browser.find_element(By.TAG_NAME, "h1").text
         browser.find_element(By.CSS_SELECTOR, "a[href$=burns]").click()
         shows(browser, "mail-delivery")
