@@ -115,7 +115,7 @@ def test_every_name_is_found_in_every_vhost(rabbitmq_server, vhost):
 def test_a_hang_without_a_prefetch_is_asked_about(rabbitmq_server):
     """The default of pika, kombu and aio-pika: it is given all that comes, so nothing ever stands still. 4.x shows no window."""
     queue, symptom = to_queue("/", "unlimited"), Symptom("rabbitmq", for_s=10.0)
-    rabbitmq_server.work_off("unlimited")
+    rabbitmq_server.publish("unlimited")
     with rabbitmq_server.channel() as channel:
         channel.basic_consume("unlimited", lambda *_: None)
 

@@ -75,6 +75,8 @@ WINDOWED = [
         *["4.x, the counters of a queue outlive its channels: a channel for each message, never shallower"] * 2),
     (f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_queue_messages_delivered_total[15s])) > 0",
         *["4.x, works in automatic acknowledgement mode"] * 2),
+    (f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_queue_get_total[15s])) > 0",
+        *["4.x, asks by basic.get in automatic acknowledgement mode"] * 2),
     (f"and max {OF_CHANNEL} (rabbitmq_detailed_channel_messages_unacked offset 10s) > 0",
         *["a channel that has held a message for less than the window"] * 2),
     (f"unless sum {OF_CHANNEL} (increase(rabbitmq_detailed_channel_messages_acked_total[15s])) > 0",
@@ -123,7 +125,13 @@ def test_no_part_of_the_rules_is_there_for_nothing(needed, tmp_path, part, shown
 
 
 ABSENT = {
-    HOST: {"queue_info", "queue_messages_acked_total", "queue_messages_delivered_total", "queue_messages_delivered_ack_total"},
+    HOST: {
+        "queue_info",
+        "queue_get_total",
+        "queue_messages_acked_total",
+        "queue_messages_delivered_total",
+        "queue_messages_delivered_ack_total",
+    },
     "4.0": {"queue_info"},
     "4.3": set[str](),
 }
@@ -150,7 +158,7 @@ def test_a_real_broker_has_the_metrics_that_the_rules_name(rabbitmq_server):
     rabbitmq_server.publish("scraped", 2)
     with consumer(rabbitmq_server, "scraped", "healthy"):
         wait_until(missing, lambda names: names == ABSENT[rabbitmq_server.version])
-    assert len(named) == 11
+    assert len(named) == 12
 
 
 @pytest.mark.long  # by day promtool has the same figures
@@ -177,8 +185,9 @@ def test_a_poller_that_the_brokers_restart_ended_is_suspected(needed, tmp_path, 
             running.stop(node)
             running.start(node)
             node.publish("mail.polled", 3)
-            node.work_off("mail.delivery")
-            wait_until(lambda: _queues(url, 'ALERTS{alertname="RabbitMQQueueMaybeStuck"}') == {"mail.polled"})
+            node.publish("mail.delivery")
+            with consumer(node, "mail.delivery", "healthy"):
+                wait_until(lambda: _queues(url, 'ALERTS{alertname="RabbitMQQueueMaybeStuck"}') == {"mail.polled"})
 
 
 def _queues(url: str, query: str) -> set[str]:
