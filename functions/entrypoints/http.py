@@ -31,7 +31,8 @@ BODY_S = 10.0  # the longest that a body may take. 1,000 alerts (2.6 MB) take th
 BASE_S, BYTES_PER_S = 2.0, 256 * 1024  # a shorter body gets this time, and its announced length at this rate
 REFUSED_S = 1.0  # seconds in which the rest of an answered request may arrive
 LOGGED_EVERY_S = 1.0  # further refusals are only counted: 1,000 a second would be 40 GB of log a day
-PLATFORM = "K_SERVICE"  # set by Cloud Run, which lets in only callers with a permission
+PLATFORM = "K_SERVICE", "GOOGLE_CLOUD_PROJECT"
+"""Set where Cloud Run lets in only callers with a permission, by it and by our module. Knative sets the first one too."""
 BEARER = "Bearer "
 
 
@@ -188,7 +189,7 @@ def has_token(request: Request, tokens: tuple[SecretRef, ...]) -> bool:
 def refuse_stranger(request: Request) -> Response | None:
     """Returns 403 for a caller without a token of this machine if no platform checks callers, 503 if the tokens can't be read;
     None for callers that are let in."""
-    if os.environ.get(PLATFORM):
+    if all(map(os.environ.get, PLATFORM)):
         return None
     tokens = current_config().machine_tokens
     try:
