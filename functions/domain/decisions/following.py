@@ -171,7 +171,7 @@ def check_recovery(turn: Turn) -> None:
 
 def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
     """The restart did not help: another one, or people. On the same message another would hang as well."""
-    if unstopped(turn.guard_context()):  # it may still restart the application
+    if turn.history is not None and unstopped(turn.guard_context()):  # it may still restart the application
         return _next_attempt(turn, STUCK)
     if survivor := find_survivor(queues):
         return endings.escalate(turn, hold(detail=say_survivor(survivor)))

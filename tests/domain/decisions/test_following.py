@@ -367,6 +367,14 @@ def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
     assert result.document.escalation.at == NOW + 100
 
 
+def test_while_the_history_cant_be_read_a_queue_that_is_stuck_is_not_restarted_again():
+    looks = [
+        (after_s, seen(now=NOW + after_s, history=Unknown("it is down"), mail=ill(NOW + after_s))) for after_s in (0.0, 100.0)
+    ]
+    result = through(verifying(), looks)
+    assert (phase(result), starts(result)) == (Phase.VERIFYING, [])
+
+
 def hangs_again(at: float):
     """The same message came back, and is held without a word."""
     again = replace(snapshot(5, at=at, acks=4), redeliveries=9, unacked=1, ready=4, channels=None)
