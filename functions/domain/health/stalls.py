@@ -131,7 +131,8 @@ def _has_lost(standstill: Standstill, reading: Reading) -> bool:
     apart, so as much as moves in that time doesn't count."""
     if not isinstance(reading, QueueSnapshot) or standstill.left is None or reading.published is None:
         return False
-    steps = [*steps_of(reading.history.publishes[-LATELY:]), *steps_of(reading.ack_samples[-LATELY:])]
+    counters = (reading.history.publishes, reading.ack_samples)
+    steps = [step for counter in counters for step in steps_of(drop_gaps(counter)[-LATELY:])]
     left = reading.published - reading.depth - (reading.acks or 0)
     return left - standstill.left > 2 * max(steps, default=0)
 

@@ -15,7 +15,7 @@ from functions.domain.health.stalls import add_stall
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.events import Declined, MessagesDelivered, Start, TimerFired
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Execution, Unknown
+from functions.domain.model.observations import Execution, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from tests.simulation.broker import Broker, Queue
@@ -157,10 +157,19 @@ def rebooted() -> Play:
     return Play(hung(), reboots=300.0)
 
 
+class Missed(Queue):
+    """The broker misses one collection in six."""
+
+    def read(self, at: float, broker: Broker, *, ahead_s: float = 0.0) -> QueueSnapshot:
+        read = super().read(at, broker, ahead_s=ahead_s)
+        acks = tuple((when, 0 if number % 6 == 2 else count) for number, (when, count) in enumerate(read.ack_samples))
+        return replace(read, ack_samples=acks)
+
+
 def purged() -> Play:
     """What waits is purged while the consumer, which takes nothing, stays; then it works again."""
     idle = dataclasses.replace(worker(), rate=0.0)
-    queue = working()
+    queue = Missed(NOW - 5000.0, (worker(),), publish=1.0)
     queue.turn(NOW + 100.0, (idle,))
     queue.turn(NOW + 300.0, (idle,))
     queue.pieces[-1:] = [dataclasses.replace(queue.pieces[-1], depth=0.0)]
