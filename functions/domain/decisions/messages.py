@@ -216,14 +216,16 @@ def note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
     if triggers == last.triggers:
         return
     turn.document = replace(document, outcomes=(*document.outcomes[:-1], replace(last, triggers=triggers)))
-    if not all(trigger.resolved_at for trigger in triggers):
+    is_told = last.reason in (Reason.SYMPTOM_GONE, Reason.NOT_FIRING)  # that it is healthy
+    if is_told or not all(trigger.resolved_at for trigger in triggers):
         return
     if document.escalation is not None and document.escalation.incident == last.incident:
         turn.document = replace(turn.document, escalation=replace(document.escalation, due=None))
     card_input = CardInput(
         CardKind.RESOLVED,
         turn.at,
-        target=document.target,
+        turn.rules.runbooks.get(last.runbook),
+        document.target,
         trigger=triggers[0],
         detail=last.incident,
         may_be_gone=last.may_be_gone,

@@ -25,6 +25,7 @@ from tests.support.worlds.scenes import (
     moved,
     phase,
     reason,
+    resolved,
     rules,
     runbook,
     seen,
@@ -151,6 +152,8 @@ def test_a_question_is_settled_by_what_comes_to_be_proved_or_passes():
     passed = looked(once, NOW + 45.0, well(NOW + 45.0))
     assert passed.document.incident is None
     assert passed.document.to_tell[-1].card.urgency == "fine"
+    silent = moved(replace(passed.document, to_tell=()), resolved(), at=NOW + 60.0)
+    assert silent.document.to_tell == (), "one green card for one healed question"
     to_approve = asking(mode=Mode.APPROVE)
     anew = looked(asked(to_approve), NOW + 15.0, full(NOW + 15.0), to_approve)
     assert (phase(anew), anew.document.incident.reason) == (Phase.ASKED, Reason.AWAITING_APPROVAL), "asked anew, as proved"
