@@ -69,7 +69,7 @@ def build(
     profile = faults or PROFILES[rng.choice(sorted(PROFILES))]
     world = World(rng, profile, _rules(rng, options), target_of, [] if trace else None, options=options)
     world.calm_from = BEGIN + CALM_AFTER_S
-    world.rundeck.ahead_s = rng.choice([0.0, -90.0, 15.0, 200.0])
+    world.rundeck.ahead_s = rng.choice([0.0, -15.0, 9.0, 25.0])
     world.rundeck.honours_fence = "no_fence_in_job" not in options
     world.rundeck.one_at_a_time = rng.random() < 0.3
     world.broker = Broker(monitoring=rng.random() < 0.8, statistics=rng.random() < 0.9 or "sick" in options)

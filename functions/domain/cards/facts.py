@@ -20,7 +20,7 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 BUNDLED_SHOWN = 10
 BUNDLED_LINKS = 5
 
-UNHELPED = (Reason.LEDGER_UNKNOWN, Reason.ZOMBIE_EXECUTION, Reason.START_UNCLEAR)
+UNHELPED = (Reason.LEDGER_UNKNOWN, Reason.RUNNER_CLOCK, Reason.ZOMBIE_EXECUTION, Reason.START_UNCLEAR)
 """Reasons for which waiting doesn't help, though Unstick checks again."""
 
 LINKS: Mapping[str, Text] = {

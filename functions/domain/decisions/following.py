@@ -241,7 +241,7 @@ def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ..
     waits_on = decision.reason in (Reason.SYMPTOM_GONE, Reason.ZOMBIE_EXECUTION)
     if min(_age_s(turn), turn.at - turn.incident.began_at) >= verify.within_s + (endings.GRACE_S if waits_on else 0.0):
         return endings.escalate(turn, decision)
-    if decision.reason is Reason.ZOMBIE_EXECUTION:
+    if decision.reason in (Reason.ZOMBIE_EXECUTION, Reason.RUNNER_CLOCK):
         endings.tell_wait(turn, decision)
     queues = zip(turn.incident.queues, looked, strict=True)
     turn.change(due=turn.at + verify.every_s, queues=tuple(replace(state, looks=new.looks) for state, new in queues))

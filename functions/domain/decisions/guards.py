@@ -11,7 +11,7 @@ from functions.domain.decisions.judging import GuardContext, HistoryUnknown, del
 from functions.domain.model.codes import SETTLED, Mode, Reason
 from functions.domain.model.events import Decision, Kind, hold
 from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident
-from functions.domain.model.observations import Execution, ExecutionHistory, Unknown
+from functions.domain.model.observations import MAX_SKEW_S, Execution, ExecutionHistory, Unknown
 from functions.domain.model.runbooks import STORM_S, Freeze
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.words import duration, worded
@@ -177,6 +177,17 @@ def _hold_as_scheduled(context: GuardContext, execution: Execution) -> Decision:
     return hold(Reason.JOB_BUSY, detail, again_in_s=context.runbook.verify.every_s, execution=execution)
 
 
+def runner_clock(context: GuardContext) -> Decision | None:
+    """The job compares `unstick_not_after`, which is on the runner's clock, with the clock of its node."""
+    ahead_s, every_s = context.history.ahead_s(context.now), context.runbook.verify.every_s
+    if abs(ahead_s) <= MAX_SKEW_S:
+        return None
+    off = Text("{runner}'s clock is {age} ahead of Unstick's")
+    if ahead_s < 0:
+        off = Text("{runner}'s clock is {age} behind Unstick's")
+    return hold(Reason.RUNNER_CLOCK, off.fill(runner=context.rules.runner, age=duration(abs(ahead_s))), again_in_s=every_s)
+
+
 def just_restarted(context: GuardContext) -> Decision | None:
     """Verify a restart that was not yet verified for this alert, instead of restarting again."""
     history, incident = context.history, context.incident
@@ -261,6 +272,7 @@ GUARDS: Mapping[str, Guard] = {
     "unstopped": unstopped,
     "job_busy": job_busy,
     "symptom": symptom,
+    "runner_clock": runner_clock,
     "cooldown": cooldown,
     "too_many_restarts": too_many_restarts,
     "failing": failing,
@@ -272,7 +284,7 @@ GUARDS: Mapping[str, Guard] = {
 """The guards in the order in which they are asked."""
 FIRST_ONLY = frozenset({"escalated", "stale_alert", "cooldown", "too_many_targets"})
 """Guards of the first restart of an incident only, not between its restarts."""
-CALLS_PEOPLE = (Reason.FROZEN, Reason.TOO_MANY_RESTARTS, Reason.FAILING)
+CALLS_PEOPLE = (Reason.FROZEN, Reason.RUNNER_CLOCK, Reason.TOO_MANY_RESTARTS, Reason.FAILING)
 """Reasons that call a person about a hang. What is only likely stays the calm question of `likely_stuck`, which names them."""
 
 

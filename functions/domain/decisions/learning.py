@@ -61,7 +61,7 @@ def _is_spoiled(turn: Turn, standstill: Standstill) -> bool:
     """Whether a run of the target's job, whoever started it, lay in it or within a minute of its end."""
     until = turn.at if standstill.ended_at is None else standstill.ended_at + SETTLED_S
     for run in count_as_restarts(turn.history) if turn.history else ():
-        ahead_s = turn.history.runner_now - turn.at if turn.history else 0.0
+        ahead_s = turn.history.ahead_s(turn.at) if turn.history else 0.0
         began, ended = run.runner_started_at, run.runner_ended_at
         if began is not None and began - ahead_s < until and (ended is None or ended - ahead_s > standstill.began_at):
             return True

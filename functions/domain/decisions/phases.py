@@ -16,7 +16,7 @@ from functions.domain.decisions.messages import post
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import Judgement, before_restart
 from functions.domain.health.stalls import say_stalls
-from functions.domain.model.codes import Action, Phase, Reason
+from functions.domain.model.codes import UNKNOWN, Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
 from functions.domain.model.incidents import UNCLEAR, Doubt, PastAttempt, QueueState
 from functions.domain.model.messages import CardKind
@@ -27,7 +27,7 @@ from functions.runtime.text import Phrase, Text, join
 FIRST_LOOK_S = 20.0  # when to look for a start whose answer was lost; `webhook` creates that wake-up before it decides
 NO_ANSWER = Text("the answer to the start is lost")
 ASKED_AT_MOST_S = 60.0  # between two looks while people are asked
-UNCLEAR_YET = frozenset({Reason.SYMPTOM_UNKNOWN, Reason.LEDGER_UNKNOWN, Reason.STORM_UNKNOWN, Reason.PAUSED})
+UNCLEAR_YET = UNKNOWN | {Reason.PAUSED}
 NUMBER_ANEW_S = 60.0  # how long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag
 
 
@@ -55,7 +55,7 @@ def _note_runner(turn: Turn) -> None:
     incident, history = turn.incident, turn.history
     ahead_s, page = incident.runner_ahead_s, incident.start_page or turn.seen.start_page
     if history is not None:  # its page has the options filled in
-        ahead_s, page = history.runner_now - (turn.at if history.read_at is None else history.read_at), history.start_page or page
+        ahead_s, page = history.ahead_s(turn.at), history.start_page or page
     turn.change(runner_ahead_s=ahead_s, start_page=page)
 
 

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     NEVER_CONSUMED = "never_consumed"
     GOING_ROUND = "going_round"
     LEDGER_UNKNOWN = "ledger_unknown"
+    RUNNER_CLOCK = "runner_clock"
     ALREADY_RUNNING = "already_running"
     JOB_BUSY = "job_busy"
     ZOMBIE_EXECUTION = "zombie_execution"
@@ -48,7 +49,9 @@ OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, *ASK
 """Reasons for which a person is asked, and may overrule. Never the kill switch, a healthy queue, or anything unknown."""
 SETTLED = OVERRULED | {Reason.STORM_UNKNOWN}
 """Reasons that hold nothing once a person has approved: whoever overrules a limit needs no count of past restarts."""
-PASSING = frozenset({Reason.COOLDOWN, Reason.JOB_BUSY, Reason.LEDGER_UNKNOWN, Reason.STORM_UNKNOWN, Reason.SYMPTOM_UNKNOWN})
+UNKNOWN = frozenset({Reason.LEDGER_UNKNOWN, Reason.RUNNER_CLOCK, Reason.STORM_UNKNOWN, Reason.SYMPTOM_UNKNOWN})
+"""Reasons that something can't be known now."""
+PASSING = frozenset({Reason.COOLDOWN, Reason.JOB_BUSY, *UNKNOWN})
 """Reasons that end by themselves: Unstick decides again."""
 
 

@@ -9,6 +9,7 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import VERSION
 from functions.runtime.text import Phrase, Text, in_brackets
 
+MAX_SKEW_S = 30.0  # with clocks further apart, `not_after` lets late starts through, or none at all
 EVIDENCE = "evidence"  # INCIDENT.evidence tags an evidence run, INCIDENT.ATTEMPT a restart
 
 
@@ -81,6 +82,10 @@ class ExecutionHistory(Struct, frozen=True):
     tail: tuple[str, ...] | None = None  # its last log lines, if they were requested
     read_at: float | None = None  # the time of `runner_now` on our clock
     start_page: str = ""  # where people start the job by hand, with the target's options filled in
+
+    def ahead_s(self, now: float) -> float:
+        """How far the runner's clock is ahead of ours."""
+        return self.runner_now - (now if self.read_at is None else self.read_at)
 
     def running_s(self, execution: Execution) -> float:
         return max(0.0, self.runner_now - (execution.runner_started_at or self.runner_now))

@@ -62,6 +62,10 @@ REASONS: Mapping[Reason, Explained] = {
         Text("{runner} does not show what was restarted"),
         Text("Check {runner} and the token's rights, look at the queue, and restart by hand if it hangs."),
     ),
+    Reason.RUNNER_CLOCK: act_by_hand(
+        Text("the clocks of {runner} and Unstick differ"),
+        Text("Set both by NTP. Until then, restart by hand if the queue hangs."),
+    ),
     Reason.ALREADY_RUNNING: watch(Text("a restart is already running"), Text("Wait for the result.")),
     Reason.JOB_BUSY: watch(Text("the job is busy"), Text("Nothing, unless that execution hangs: Unstick tries again.")),
     Reason.ZOMBIE_EXECUTION: act(

@@ -110,7 +110,7 @@ WAIT_S = 1800 + WITHIN_S + GRACE_S
 def run_unseen(history, *, after_s: float = 60.0, mail=None, document: Document = RUNNING):
     """A running restart that was last seen at NOW, and what a later look makes of it."""
     document = woken(document, NOW, seen(history=history_of(OURS))).document
-    shown = history if isinstance(history, Unknown) else replace(history, runner_now=RUNNER_NOW + after_s)
+    shown = history if isinstance(history, Unknown) else replace(history, runner_now=RUNNER_NOW + after_s, read_at=NOW + after_s)
     return woken(document, NOW + after_s, seen(now=NOW + after_s, history=shown, mail=mail or snapshot(500)))
 
 
@@ -254,6 +254,18 @@ def test_a_run_that_rundeck_ended_may_still_be_at_work():
     assert last(through(first.document, healed))[0] is Ending.RECOVERED
     used_up = replace(RUNNING, incident=replace(RUNNING.incident, restarts=2))
     assert last(woken(used_up, NOW + 15, seen(timed_out, now=NOW + 15))) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
+
+
+@pytest.mark.parametrize("before", [document(incident()), RUNNING], ids=["the first restart", "the next attempt"])
+def test_clocks_that_differ_are_told_at_once(before):
+    """Ahead, the job would take late starts; behind, it would refuse each, and people would mend the job."""
+    off = history_of(*([FAILED] if before is RUNNING else []), now=NOW + 600, read_at=NOW + 15)
+    result = woken(before, NOW + 15, seen(now=NOW + 15, history=off))
+    assert (starts(result), kinds(result.document), channels(result.document)) == ([], ["held"], {"ops", "duty"})
+    card = result.document.to_tell[0].card
+    assert card.headline.endswith(": the clocks of Rundeck and Unstick differ")
+    assert card.headline.startswith("ACT NOW: mail")
+    assert "Details: Rundeck's clock is 10 min 5 s ahead of Unstick's" in card.text
 
 
 PASSING = [

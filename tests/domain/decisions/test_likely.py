@@ -20,6 +20,7 @@ from tests.support.worlds.scenes import (
     bare,
     case,
     channels,
+    history_of,
     holding,
     kinds,
     moved,
@@ -157,6 +158,8 @@ def test_a_question_is_settled_by_what_comes_to_be_proved_or_passes():
     to_approve = asking(mode=Mode.APPROVE)
     anew = looked(asked(to_approve), NOW + 15.0, full(NOW + 15.0), to_approve)
     assert (phase(anew), anew.document.incident.reason) == (Phase.ASKED, Reason.AWAITING_APPROVAL), "asked anew, as proved"
+    off = seen(now=NOW + 30.0, history=history_of(now=NOW + 90.0, read_at=NOW + 30.0), mail=full(NOW + 30.0))
+    assert phase(woken(anew.document, NOW + 30.0, off, to_approve)) is Phase.ASKED, "nor does one host's wrong clock"
 
 
 def test_a_long_for_is_waited_for_quietly():

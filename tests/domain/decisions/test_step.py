@@ -529,8 +529,9 @@ def test_the_history_is_bounded():
     """However often a hold comes and goes, the first and the last entries are kept."""
     before = document(incident(Phase.WAITING))
     for number in range(200):
-        history = (history_of(execution(ended=None, tag="", started=-5.0)), MISSING)[number % 2]
-        before = woken(before, NOW + 15 * number, seen(history=history)).document
+        run, at = execution(ended=None, tag="", started=15 * number - 5.0), NOW + 15 * number
+        history = (history_of(run, now=at), MISSING)[number % 2]
+        before = woken(before, at, seen(history=history)).document
         before = replace(before, incident=replace(before.incident, due=0.0, waits_from=NOW + 15 * number))
     times = [entry.at for entry in before.incident.history]
     assert (len(times), times[0], times[-1]) == (40, NOW, NOW + 15 * 199)

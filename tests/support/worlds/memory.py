@@ -169,7 +169,7 @@ class Memory:
 
     def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
         self._call("history")
-        return ExecutionHistory(self.clock + AHEAD_S, tuple(self.executions))
+        return ExecutionHistory(self.clock + AHEAD_S, tuple(self.executions), read_at=self.clock)
 
     @property
     def symptoms(self) -> Mapping[str, Memory]:

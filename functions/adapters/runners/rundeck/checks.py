@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from functions.adapters.checks import HOLDER_HOSTS, compare_hosts, finding_of, finding_of_error, name_evidence
 from functions.adapters.runners.rundeck import answers
 from functions.application.ports import Finding
+from functions.domain.model.observations import MAX_SKEW_S
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, HolderOption, Restart
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
@@ -21,7 +22,6 @@ from functions.runtime.errors import Denied, DeniedCode, Unavailable
 if TYPE_CHECKING:
     from functions.adapters.runners.rundeck import Rundeck
 
-MAX_SKEW_S = 30.0
 WEEK_S = 7 * 86400.0
 META_VERSION = 46
 """The first API version that has /job/ID/meta, which alone shows permissions without running anything."""
