@@ -27,7 +27,6 @@ module "unstick" {
   name                  = var.name
   config_file           = "${path.module}/../build/${var.name}.zip.yaml" # both are written by infra/package.py
   source_zip            = "${path.module}/../build/${var.name}.zip"
-  runtime               = var.runtime
   functions             = var.functions
   network               = var.network
   public_webhook        = var.public_webhook
@@ -40,6 +39,5 @@ module "unstick" {
   notification_channels = var.notification_channels
   daily_compute_limit   = var.daily_compute_limit
   build_account         = var.build_account
-  labels                = var.labels
   kms_key_name          = var.kms_key_name
 }

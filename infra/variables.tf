@@ -16,12 +16,6 @@ variable "name" {
   default     = "unstick"
 }
 
-variable "runtime" {
-  description = "Python of the functions."
-  type        = any
-  default     = null
-}
-
 variable "functions" {
   description = "Memory, concurrency and instances of each function."
   type        = any
@@ -90,12 +84,6 @@ variable "daily_compute_limit" {
 
 variable "build_account" {
   description = "An existing account that builds the functions."
-  type        = any
-  default     = null
-}
-
-variable "labels" {
-  description = "Labels of everything that takes them."
   type        = any
   default     = null
 }

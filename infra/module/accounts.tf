@@ -59,7 +59,6 @@ resource "google_artifact_registry_repository" "images" {
   location      = var.region
   format        = "DOCKER"
   description   = "Unstick: images of the functions"
-  labels        = var.labels
   kms_key_name  = var.kms_key_name
 }
 

@@ -18,12 +18,11 @@ resource "google_cloudfunctions2_function" "entry" {
   name        = "${var.name}-${each.key}"
   location    = var.region
   description = local.accounts[each.key]
-  labels      = var.labels
 
   kms_key_name = var.kms_key_name
 
   build_config {
-    runtime           = var.runtime
+    runtime           = "python313"
     entry_point       = each.key
     service_account   = local.build_account
     docker_repository = one(google_artifact_registry_repository.images[*].id)

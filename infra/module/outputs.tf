@@ -38,7 +38,6 @@ output "next_steps" {
     "Wait for the result of the check from inside: it is posted within ten minutes.",
     "Enter URL, headers and secret in Grafana: terraform output grafana",
     "Press Test at Grafana's contact point: its message must arrive in the channels of `notify`.",
-    "See what became of it: https://console.cloud.google.com/monitoring/dashboards?project=${var.project}",
   ]
 }
 

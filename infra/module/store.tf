@@ -5,7 +5,6 @@ resource "google_storage_bucket" "store" {
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = false
-  labels                      = var.labels
 
   dynamic "encryption" {
     for_each = var.kms_key_name == null ? [] : [var.kms_key_name]
@@ -56,7 +55,6 @@ resource "google_storage_bucket" "source" {
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = true # everything in it can be built again
-  labels                      = var.labels
 
   dynamic "encryption" {
     for_each = var.kms_key_name == null ? [] : [var.kms_key_name]

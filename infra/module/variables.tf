@@ -54,18 +54,6 @@ variable "source_zip" {
   }
 }
 
-variable "runtime" {
-  description = "Python of the functions: python311, python312, python313 or python314."
-  type        = string
-  default     = "python313"
-  nullable    = false
-
-  validation {
-    condition     = contains(["python311", "python312", "python313", "python314"], var.runtime)
-    error_message = "runtime must be python311, python312, python313 or python314."
-  }
-}
-
 variable "functions" {
   description = "Size of each function. max_instances bounds what a flood can cost; min_instances = 1 keeps the webhook warm, which is worth its price with network."
   type = object({
@@ -224,18 +212,6 @@ variable "build_account" {
   validation {
     condition     = var.build_account == null ? true : can(regex("^projects/[^/]+/serviceAccounts/[^/@]+@[^/@]+$", var.build_account))
     error_message = "build_account must be a full name: projects/PROJECT/serviceAccounts/EMAIL."
-  }
-}
-
-variable "labels" {
-  description = "Labels of everything that takes them, such as { team = \"sre\", cost-center = \"4711\" }."
-  type        = map(string)
-  default     = {}
-  nullable    = false
-
-  validation {
-    condition     = alltrue([for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))])
-    error_message = "labels must have keys and values of at most 63 characters out of a-z, 0-9, _ and -; a key begins with a letter."
   }
 }
 

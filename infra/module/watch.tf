@@ -1,16 +1,7 @@
-# What watches the watcher: metrics out of its log, and alerts that do not need Unstick to run.
+# What watches the watcher: alerts that do not need Unstick to run.
 
 locals {
   ours = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=~\"^${var.name}-(webhook|verify|report)$\""
-
-  metrics = {
-    decisions = { description = "Decisions, by action and reason code", filter = "jsonPayload.action:*", labels = ["action", "reason"] }
-    outcomes  = { description = "Ended incidents, by outcome and reason code", filter = "jsonPayload.outcome:*", labels = ["outcome", "reason"] }
-    errors    = { description = "Lines of severity ERROR and above", filter = "severity>=ERROR", labels = [] }
-    phases    = { description = "Phases that incidents entered; running: restarts", filter = "jsonPayload.phase:*", labels = ["phase"] }
-    unposted  = { description = "Messages that a chat did not accept", filter = "jsonPayload.message=~\"^not posted to \"", labels = ["channel"] }
-    unmatched = { description = "Suspicions that match no runbook, each once an hour", filter = "jsonPayload.unmatched:*", labels = ["unmatched"] }
-  }
 
   channels = concat([for channel in google_monitoring_notification_channel.email : channel.name], tolist(var.notification_channels))
 
@@ -56,7 +47,7 @@ locals {
       severity = "WARNING"
       query    = "sum(increase(run_googleapis_com:container_billable_instance_time{monitored_resource=\"cloud_run_revision\",service_name=~\"${var.name}-(webhook|verify|report)\"}[1d])) * 0.0000265 > ${var.daily_compute_limit}"
       duration = "0s"
-      text     = "The functions' compute time of the last 24 hours costs more than $${var.daily_compute_limit} at list prices. Most often somebody floods the webhook: the dashboard then shows 401 answers."
+      text     = "The functions' compute time of the last 24 hours costs more than $${var.daily_compute_limit} at list prices. Most often somebody floods the webhook: the log of ${var.name}-webhook then shows answers with 401."
     }
   }
 
@@ -85,50 +76,6 @@ check "somebody_is_notified" {
   }
 }
 
-resource "google_logging_metric" "counted" {
-  for_each = local.metrics
-
-  project          = var.project
-  name             = "${var.name}/${each.key}"
-  description      = each.value.description
-  filter           = "${local.ours} AND ${each.value.filter}"
-  label_extractors = { for label in each.value.labels : label => "EXTRACT(jsonPayload.${label})" }
-
-  metric_descriptor {
-    metric_kind = "DELTA"
-    value_type  = "INT64"
-    unit        = "1"
-
-    dynamic "labels" {
-      for_each = each.value.labels
-      content {
-        key        = labels.value
-        value_type = "STRING"
-      }
-    }
-  }
-}
-
-resource "google_logging_metric" "time_to_restart" {
-  project         = var.project
-  name            = "${var.name}/time_to_restart"
-  description     = "Seconds from the first alert to the first restart"
-  filter          = "${local.ours} AND jsonPayload.time_to_restart_s:*"
-  value_extractor = "EXTRACT(jsonPayload.time_to_restart_s)"
-
-  metric_descriptor {
-    metric_kind = "DELTA"
-    value_type  = "DISTRIBUTION"
-    unit        = "s"
-  }
-
-  bucket_options {
-    explicit_buckets {
-      bounds = [10, 30, 60, 120, 300, 600, 1800, 3600]
-    }
-  }
-}
-
 resource "google_monitoring_notification_channel" "email" {
   for_each = var.alert_emails
 
@@ -136,7 +83,7 @@ resource "google_monitoring_notification_channel" "email" {
   display_name = "Unstick: ${each.key}"
   type         = "email"
   labels       = { email_address = each.key }
-  user_labels  = merge(var.labels, { unstick = var.name })
+  user_labels  = { unstick = var.name }
 
   # A channel can't be deleted while a policy uses it: this way the policies are updated first.
   lifecycle {
@@ -152,7 +99,7 @@ resource "google_monitoring_alert_policy" "watched" {
   combiner              = "OR"
   severity              = each.value.severity
   notification_channels = local.channels
-  user_labels           = merge(var.labels, { unstick = "${var.name}_watched_${each.key}" })
+  user_labels           = { unstick = "${var.name}_watched_${each.key}" }
 
   conditions {
     display_name = each.value.title
@@ -179,7 +126,7 @@ resource "google_monitoring_alert_policy" "logged" {
   combiner              = "OR"
   severity              = each.value.severity
   notification_channels = local.channels
-  user_labels           = merge(var.labels, { unstick = "${var.name}_logged_${each.key}" })
+  user_labels           = { unstick = "${var.name}_logged_${each.key}" }
 
   conditions {
     display_name = each.value.title

@@ -33,5 +33,4 @@ module "unstick" {
   source_zip   = "${path.module}/unstick.${each.key}.zip"
   functions    = { webhook = { max_instances = each.value.max_instances } }
   alert_emails = ["oncall@example.com"]
-  labels       = { environment = each.key }
 }

@@ -53,14 +53,6 @@ run "no_configuration" {
   expect_failures = [var.config_file]
 }
 
-run "runtime_that_is_none" {
-  command = plan
-  variables {
-    runtime = "python39"
-  }
-  expect_failures = [var.runtime]
-}
-
 run "no_concurrency" {
   command = plan
   variables {
@@ -187,14 +179,6 @@ run "a_limit_of_nothing" {
     daily_compute_limit = 0
   }
   expect_failures = [var.daily_compute_limit]
-}
-
-run "labels_in_capitals" {
-  command = plan
-  variables {
-    labels = { Team = "SRE" }
-  }
-  expect_failures = [var.labels]
 }
 
 run "a_key_of_another_region" {

@@ -57,7 +57,6 @@ PLAN: Edits = [
     ("functions.tf", 'mount_path = "${local.secrets_dir}/${var.project}/', 'mount_path = "${local.secrets_dir}/',
         "What tells a forged request"),
     ("store.tf", 'type = "Delete"', 'type = "delete"', "The action is spelled Delete."),
-    ("dashboard.tf", "place % 2 == 0 ? {} : { xPos = 24 }", "{ xPos = 24 * (place % 2) }", "dropped there"),
     ("accounts.tf", "buckets/gcf-v2-sources-", "buckets/", "no incidents, nobody else's functions"),
     ("schedule.tf", "paused           = false", "paused           = true", "paused by hand shows"),
 ]  # fmt: skip

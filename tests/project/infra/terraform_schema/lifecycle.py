@@ -73,7 +73,7 @@ FIXED = ("project", "location", "region", "name", "account_id", "bucket", "secre
 
 UNIQUE = {
     "google_storage_bucket", "google_cloud_tasks_queue", "google_service_account", "google_cloudfunctions2_function",
-    "google_cloud_scheduler_job", "google_logging_metric",
+    "google_cloud_scheduler_job",
 }  # fmt: skip
 """What has a name that nothing else in the project may have."""
 
