@@ -3,8 +3,8 @@
     python -I -S supervisor.py FOLDER ID
 
 It outlives Unstick: it has a session, or a unit of systemd, of its own. The first line of FOLDER/ID.jsonl, the run's journal, is
-its order; it appends the others. It locks the journal as long as it lives, and the kernel ends that lock however it dies. A
-process id would prove nothing, since another process may have it by then. It imports nothing of Unstick's, and
+its order; it appends the others. It locks the journal as long as it lives or its command, and the kernel ends that lock however
+they die. A process id would prove nothing, since another process may have it by then. It imports nothing of Unstick's, and
 starts in milliseconds."""
 
 import fcntl
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 POLL_S = 0.1
@@ -66,9 +67,10 @@ def supervise(folder: str, run: str) -> None:
     path = os.path.join(folder, run)  # noqa: PTH118 - pathlib would be half of the start
     try:
         journal = os.open(f"{path}.jsonl", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        lock = os.open(f"{path}.jsonl", os.O_RDONLY | os.O_CLOEXEC)  # the command gets it too, and can't write by it
     except FileNotFoundError:
         return
-    fcntl.flock(journal, fcntl.LOCK_EX)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     entries = read_entries(journal)
     if len(entries) != 1:
         return  # void, or it was run already
@@ -78,15 +80,16 @@ def supervise(folder: str, run: str) -> None:
     if order["not_after"] is not None and time.time() > order["not_after"]:
         append(journal, ended=time.time(), status="refused_late", exit=3)
         return
-    status, code = _run(order, journal, Output(f"{path}.out"))
+    status, code = _run(order, journal, lock, Output(f"{path}.out"))
     append(journal, ended=time.time(), status=status, exit=code, by="".join(_stopped_by[:1]))
 
 
-def _run(order: dict[str, Any], journal: int, output: Output) -> tuple[str, int]:
+def _run(order: dict[str, Any], journal: int, lock: int, output: Output) -> tuple[str, int]:
     """Run the command to its end. Returns how it ended, and the exit status as a shell shows it."""
     argv, nothing, pipe = order["argv"], subprocess.DEVNULL, subprocess.PIPE
+    popen = partial(subprocess.Popen[bytes], stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, bufsize=0)
     try:
-        child = subprocess.Popen(argv, stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True, bufsize=0)
+        child = popen(argv, pass_fds=(lock,), start_new_session=True)
     except OSError as error:
         output.write(f"{argv[0]}: {error.strerror}\n".encode())
         return "failed", 127

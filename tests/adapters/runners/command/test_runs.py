@@ -123,6 +123,18 @@ def test_of_several_processes_that_start_at_once_one_does(tmp_path):
     assert [len(executions) for executions in runs] == [1] * TARGETS
 
 
+def test_a_command_whose_supervisor_was_killed_still_runs(place):
+    """Nothing else is started until it ends; then nobody knows how far it came."""
+    started = place.start()
+    place.until("pid")
+    os.kill(place.supervisor(started), signal.SIGKILL)
+    assert not place.look(started).followed.ended
+    with pytest.raises(Denied, match="already running"):
+        place.start(tag="another.1")
+    (place.folder / "go").touch()
+    assert place.until_ended(started)[0].status == "lost"
+
+
 def test_a_stop_of_its_unit_ends_the_run_and_says_so(place):
     """It is SIGTERM to the supervisor, as a person may."""
     started = place.start()
