@@ -56,7 +56,7 @@ def test_an_application_of_ones_own_is_restarted(tmp_path: Path) -> None:
         own = {
             "http://127.0.0.1:15672": rabbit.url,
             "mode: observe": "mode: auto",
-            "{rabbitmq: {}}": "{rabbitmq: {vhost: /, users: [mail], for: 60s, keeps: never}}",
+            "{rabbitmq: {}}": "{rabbitmq: {vhost: /, users: [mail], for: 60s}}",
         }
         for shipped, value in own.items():
             assert shipped in changed
