@@ -44,5 +44,5 @@ def shaped(system: str, value: Any, shape: type[T]) -> T:
     """The answer as its type; raises Unavailable if the form isn't that of a known API."""
     try:
         return convert(value, shape)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter of half a surrogate pair
         raise Unavailable(system, Text("sent an unknown form of answer: {error}", error=str(error))) from None

@@ -53,6 +53,7 @@ def test_a_broker_as_it_should_be() -> None:
     [
         ({"overview": {}}, LOGIN, True, "version not told"),
         ({"overview": []}, LOGIN, False, "sent an unknown form of answer"),
+        ({"overview": "\ud800"}, LOGIN, False, "sent an unknown form of answer"),
         ({"overview": DOWN}, LOGIN, False, "answered 503"),
         ({"totals": {"items": []}, "page": (404, {})}, READABLE, False, "there is no queue 'mail' in vhost '/'"),
         ({"totals": DOWN}, READABLE, False, "answered 503"),
