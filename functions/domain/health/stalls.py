@@ -19,6 +19,7 @@ LOOK_S = 540.0  # RabbitMQ keeps samples of 5 s for 600 s, so what ended between
 KNOWN_TO_S = 10.0
 KEPT, KEPT_S = 16, 90 * 86400.0
 LATELY = 6  # samples
+SETTLED_S = 60.0  # seconds that a look may be late
 
 
 def add_stall(learned: QueueStalls, stall: Stall) -> QueueStalls:
@@ -44,7 +45,7 @@ def find_standstills(queue: QueueRef, runbook: Runbook, reading: Reading, trust:
     if isinstance(reading, Statement):
         if reading.stuck_s is None or reading.stuck_s < symptom.for_s:
             return []
-        return [Standstill(queue, runbook.name, StallKind.HELD, reading.at - reading.stuck_s, reading.at + LOOK_S)]
+        return [Standstill(queue, runbook.name, StallKind.HELD, reading.at - reading.stuck_s, reading.at + LOOK_S, reading.at)]
     if not isinstance(reading, QueueSnapshot):
         return []
     rows = find_rows(symptom, reading, trust, terms_of(runbook))
@@ -60,7 +61,7 @@ def _is_own(row: Row, runbook: Runbook) -> bool:
 
 
 def _begin(queue: QueueRef, runbook: Runbook, row: Row, snapshot: QueueSnapshot) -> Standstill:
-    began = Standstill(queue, runbook.name, row.kind, snapshot.at - row.lasted_s, snapshot.at + LOOK_S)
+    began = Standstill(queue, runbook.name, row.kind, snapshot.at - row.lasted_s, snapshot.at + LOOK_S, snapshot.at)
     if row.channels:
         channel = row.channels[0]
         work = channel.work[-1][1] if channel.work else 0
@@ -84,8 +85,11 @@ def _digest(snapshot: QueueSnapshot) -> str:
 
 def look_again(standstill: Standstill, reading: Reading) -> Standstill | None:
     """The standstill after this reading, with its end if it has ended; None if it ended in a way that teaches nothing."""
-    if standstill.ended_at is not None:
-        return None if _has_lost(standstill, reading) else standstill
+    after = _look(standstill, reading) if standstill.ended_at is None else standstill
+    return None if after is not None and after.ended_at is not None and _has_lost(after, reading) else after
+
+
+def _look(standstill: Standstill, reading: Reading) -> Standstill | None:
     if isinstance(reading, Statement):
         return _look_at_statement(standstill, reading)
     if not isinstance(reading, QueueSnapshot) or reading.blind is not None:
@@ -98,9 +102,12 @@ def look_again(standstill: Standstill, reading: Reading) -> Standstill | None:
 def _look_at_statement(standstill: Standstill, said: Statement) -> Standstill | None:
     """It ended once `recovered` held. If `stuck` began anew meanwhile, the end was not seen."""
     if said.recovered and said.free_s is not None:
-        return replace(standstill, ended_at=said.at - said.free_s)
-    begun_anew = said.stuck_s is not None and said.stuck_s < min(said.at - standstill.began_at - said.range_s, LOOK_S)
-    return None if begun_anew else standstill
+        is_known = said.at - standstill.seen_at <= LOOK_S + SETTLED_S
+        return replace(standstill, ended_at=said.at - said.free_s if is_known else standstill.seen_at)
+    if said.stuck_s is None:
+        return standstill
+    begun_anew = said.stuck_s < min(said.at - standstill.began_at - said.range_s, LOOK_S)
+    return None if begun_anew else replace(standstill, seen_at=said.at)
 
 
 def _look_at_channel(standstill: Standstill, snapshot: QueueSnapshot) -> Standstill | None:
@@ -111,7 +118,7 @@ def _look_at_channel(standstill: Standstill, snapshot: QueueSnapshot) -> Standst
     if None not in (channel.connected_at, standstill.connected_at) and channel.connected_at != standstill.connected_at:
         return None
     if _count_done(channel) <= standstill.done:
-        return standstill
+        return replace(standstill, seen_at=snapshot.at)
     return replace(standstill, ended_at=_find_end(standstill, channel.work, snapshot.at))
 
 
@@ -119,10 +126,10 @@ def _look_at_queue(standstill: Standstill, snapshot: QueueSnapshot) -> Standstil
     """It ended once a message was acknowledged, and the consumers had stayed; or had come back, if they were gone."""
     gone, acks = standstill.kind is StallKind.GONE, snapshot.acks or 0
     changed = _digest(snapshot) != standstill.consumers or has_risen(standstill.redeliveries, snapshot.redeliveries)
-    if changed and not gone:
+    if (changed and not gone) or acks < standstill.done:  # which begins anew with the broker
         return None
-    if acks <= standstill.done:
-        return standstill
+    if acks == standstill.done:
+        return replace(standstill, seen_at=snapshot.at)
     return replace(standstill, ended_at=_find_end(standstill, snapshot.ack_samples, snapshot.at))
 
 
@@ -143,7 +150,7 @@ def _find_end(standstill: Standstill, counter: Samples, now: float) -> float:
     moved = [at for at, value in samples if value > standstill.work]
     if not moved:
         return now
-    return now - (samples[-1][0] - moved[0]) if len(moved) < len(samples) else standstill.due - LOOK_S
+    return now - (samples[-1][0] - moved[0]) if len(moved) < len(samples) else standstill.seen_at
 
 
 KINDS: Mapping[StallKind, Text] = {

@@ -39,6 +39,7 @@ class Standstill(Struct, frozen=True, omit_defaults=True):
     kind: StallKind
     began_at: float
     due: float  # when to look at it again
+    seen_at: float  # when it was last seen to stand still
     channel: str = ""  # the channel that holds messages; empty: the queue alone shows it
     connected_at: float | None = None
     work: int = 0  # the counter that stands still: the channel's deliveries and acknowledgements, or the queue's acknowledgements

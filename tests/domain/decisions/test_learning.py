@@ -182,6 +182,20 @@ def test_what_did_not_end_by_itself_teaches_nothing(course):
     assert course().until(1500).learned == []
 
 
+def test_what_ended_while_nothing_could_be_read_is_no_longer_than_it_was_seen():
+    play = Play(jobs(300.0)).until(200)
+    for at, play.broker.page_slow in ((750.0, True), (1300.0, True), (1850.0, False), (1920.0, False)):
+        play.take(TimerFired(), NOW + at)
+    assert play.learned == [(HELD, 100)]
+
+
+def test_a_purge_that_lies_before_the_first_look_after_the_end_teaches_nothing():
+    play = purged().until(200)
+    for at in (750.0, 820.0):
+        play.take(TimerFired(), NOW + at)
+    assert play.learned == []
+
+
 def test_a_job_is_restarted_by_default_and_not_once_two_were_seen():
     auto = rules(runbook(mode=Mode.AUTO))
     eager = Play(jobs(150.0), auto).until(400)
