@@ -10,7 +10,7 @@ from functions.domain.decisions.judging import QUESTION_S, question_key
 from functions.domain.decisions.learning import confirm
 from functions.domain.decisions.messages import channels_for, post, post_hold, was_told_recently
 from functions.domain.decisions.turn import Turn
-from functions.domain.health.recovery import looks_well
+from functions.domain.health.recovery import be_patient, looks_well
 from functions.domain.health.rows import GROWS_TIMES
 from functions.domain.model.codes import ASKED, OVERRULED, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, Decision, Declined, Resumed, hold
@@ -310,7 +310,8 @@ def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> None:
     if document.escalation is None or runbook is None:
         return
     queues = (*document.escalation.queues, *(document.incident.queues if document.incident else ()))
-    if queues and all(looks_well(runbook, turn.snapshot_of(state)) for state in queues):
+    runbooks = [be_patient(runbook, document.stalls.get(state.queue.key)) for state in queues]
+    if queues and all(looks_well(book, turn.snapshot_of(state)) for book, state in zip(runbooks, queues, strict=True)):
         turn.document = replace(document, escalation=None)
 
 

@@ -155,7 +155,7 @@ def check_recovery(turn: Turn) -> None:
     # What a restart holds that a person approved is not kept on purpose.
     since = Since(age_s, turn.at, turn.incident.runner_ahead_s, confirmed=bool(turn.incident.approval.approved_by))
     states = turn.incident.queues
-    queues = tuple(judge_recovery(turn.runbook_of(state), turn.snapshot_of(state), state, since) for state in states)
+    queues = tuple(judge_recovery(turn.patient_runbook_of(state), turn.snapshot_of(state), state, since) for state in states)
     turn.change(queues=queues, looked_at=turn.at)
     if all(state.after.proven for state in queues):
         return endings.close(turn, Ending.RECOVERED, turn.card(CardKind.RECOVERED))
@@ -190,16 +190,16 @@ def _age_s(turn: Turn) -> float:
 
 
 def _end_of_time(turn: Turn) -> None:
-    incident, runbook = turn.incident, turn.runbook
+    incident, verify = turn.incident, turn.runbook.verify
     unproven = [state for state in incident.queues if not state.after.proven]
     runner_at = turn.at + incident.runner_ahead_s
-    if all(state.after.well_at is not None or is_moving(runbook, state, runner_at) for state in unproven):
+    if all(state.after.well_at is not None or is_moving(turn.patient_runbook_of(state), state, runner_at) for state in unproven):
         if any(state.after.well_at is not None or _stuck_since(incident, state) for state in unproven):
             # Either it was healthy once and the second check is still to come, or it may be stuck again.
-            return turn.change(due=turn.at + runbook.verify.every_s)
+            return turn.change(due=turn.at + verify.every_s)
         return endings.close(turn, Ending.RECOVERED, replace(turn.card(CardKind.RECOVERED), moving=True))
     if all(state.after.verdict is not Verdict.UNKNOWN for state in unproven):
-        late = Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60)
+        late = Text("not recovered within {minutes} min", minutes=verify.within_s / 60)
         return endings.escalate(turn, hold(detail=late))
     # Nothing shows whether the restart helped.
     readings = [(state.queue.name, turn.snapshot_of(state)) for state in unproven]

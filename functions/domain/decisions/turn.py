@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.judging import GuardContext
 from functions.domain.health.looks import note_snapshot
+from functions.domain.health.recovery import be_patient
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Reply
@@ -77,6 +78,10 @@ class Turn:
 
     def runbook_of(self, state: QueueState) -> Runbook:
         return self.rules.runbooks.get(state.runbook, self.runbook)
+
+    def patient_runbook_of(self, state: QueueState) -> Runbook:
+        """What judges the queue after a restart, with the stalls that are known of it."""
+        return be_patient(self.runbook_of(state), self.document.stalls.get(state.queue.key))
 
     def guard_context(self, *, approved: bool = False) -> GuardContext:
         return GuardContext(self.rules, self.runbook, self.document, self.incident, self.seen, self.at, approved=approved)

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.health.looks import note_snapshot
-from functions.domain.health.rows import Terms, Trust, find_held
+from functions.domain.health.rows import Terms, Trust, find_held, terms_of
 from functions.domain.health.samples import (
     RECENT_S,
     SETTLED_S,
@@ -24,6 +24,7 @@ from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
 from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Statement, Unknown
 from functions.domain.model.runbooks import Recovered, Runbook, Symptom
+from functions.domain.model.stalls import QueueStalls, StallKind
 from functions.runtime.text import Phrase, Text
 
 
@@ -34,6 +35,17 @@ class Since(Struct, frozen=True):
     now: float
     ahead_s: float = 0.0
     confirmed: bool = False  # a person approved the restart: what is held the same way again is not kept on purpose
+
+
+def be_patient(runbook: Runbook, learned: QueueStalls | None) -> Runbook:
+    """The runbook for a queue of which stalls are known: after a restart, too, it may stand still for as long."""
+    symptom, terms = runbook.symptom, terms_of(runbook, learned)
+    deadlines_s = {kind: terms.with_deadline(symptom, kind).for_s for kind in StallKind}
+    longest_s = max(deadlines_s.values())
+    if longest_s <= symptom.for_s:
+        return runbook
+    verify = replace(runbook.verify, patience_s=max(runbook.verify.patience_s, longest_s))
+    return replace(runbook, symptom=replace(symptom, for_s=deadlines_s[StallKind.HELD]), verify=verify)
 
 
 def judge_recovery(runbook: Runbook, snapshot: Reading, state: QueueState, since: Since) -> QueueState:

@@ -24,7 +24,7 @@ from functions.domain.model.incidents import Document, Hold, PastAttempt, QueueS
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Channel, Observation, Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Freeze, Limits
-from functions.domain.model.stalls import QueueStalls
+from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from tests.support.worlds.scenes import (
     MAIL,
     NOW,
@@ -351,8 +351,16 @@ def test_an_escalation_ends_where_a_backlog_stays_and_moves():
     counter = tuple((at - age, 1000 - age) for age in range(120, -1, -5))
     moving = snapshot(50, at=at, acks=5, ack_samples=counter)
     assert woken(escalated(), at, seen(now=at, mail=moving), PUBLIC).document.escalation is None
-    hung = replace(moving, channels=(Channel("c", held=1, counted=1, work=tuple((when, 7) for when, _ in counter)),), unacked=1)
+    held = Channel("c", held=1, counted=1, work=tuple((when, 7) for when, _ in counter))
+    hung = replace(moving, channels=(held,), unacked=1)
     assert woken(escalated(), at, seen(now=at, mail=hung), PUBLIC).document.escalation is not None
+    counter = tuple((at - age, 1000 - (age + 100) // 150) for age in range(595, -1, -5))
+    slow = replace(
+        moving, channels=(replace(held, work=tuple((when, 2 * count) for when, count in counter)),), ack_samples=counter
+    )
+    learned = QueueStalls(NOW, tuple(Stall(StallKind.HELD, NOW - 3600 * number, 150.0) for number in (1, 2)))
+    document = replace(escalated(), stalls={MAIL.key: learned})
+    assert woken(document, at, seen(now=at, mail=slow), PUBLIC).document.escalation is None, "one in 150 s, as ever"
 
 
 def test_an_escalation_of_another_queue_keeps_the_first():

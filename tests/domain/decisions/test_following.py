@@ -10,6 +10,7 @@ from functions.domain.model.events import MessagesDelivered, Start, Step
 from functions.domain.model.incidents import AfterRestart, Document, Incident, QueueState
 from functions.domain.model.observations import Channel, Execution, Holder, Observation, Pause, Statement, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart, Rules, Verify
+from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from functions.domain.texts.words import LINK_BY_HAND
 from tests.support.worlds.scenes import (
     MAIL,
@@ -408,6 +409,19 @@ def test_what_another_restart_would_not_help_goes_to_people(mail, said):
     result = at_looks(mail, 20, 60, 140, document=verifying(queues=(queue,)))
     assert (starts(result), last(result)) == ([], (Ending.ESCALATED, None))
     assert said in str(result.document.to_archive[-1].incident.detail)
+
+
+@pytest.mark.parametrize("kind", StallKind)
+def test_after_a_restart_too_it_stalls_for_as_long_as_is_known(kind):
+    """It works on the message that came back for 150 s, as on any, or takes so long to start: that is no failure, by `for` or by
+    `patience`."""
+    learned = QueueStalls(NOW - 9000, tuple(Stall(kind, NOW - 3600 * number, 150.0) for number in (1, 2)))
+    queue = replace(verifying().incident.queues[0], before=replace(snapshot(5, acks=4), redeliveries=3))
+    document = replace(verifying(queues=(queue,)), stalls={MAIL.key: learned})
+    result = at_looks(hangs_again if kind is StallKind.HELD else ill, 20, 60, 140, 200, document=document)
+    assert (phase(result), starts(result)) == (Phase.VERIFYING, [])
+    late = at_looks(hangs_again, 20, 60, 140, 240, 260, document=document)
+    assert last(late) == (Ending.ESCALATED, None)
 
 
 @pytest.mark.parametrize(("restarts", "host"), [(0, "10.0.3.8"), (1, "10.0.3.7")])
