@@ -304,6 +304,10 @@ def test_a_refusal_of_the_execution_is_one_of_the_whole_look(said: Said, lists: 
 
 
 OUTPUTS = ("output-no-matched-nodes", "output-failed")
+REFUSED = (
+    "too late by 60 s: this restart was given up, nothing is restarted", "Result: 3",
+    "Failed: NonZeroResultCode: Result code was 3",
+)  # fmt: skip
 SENT = [
     {"log": "restarting mail"}, *recorded(OUTPUTS[0])["body"]["entries"], *recorded(OUTPUTS[1])["body"]["entries"],
     *({"log": f"\tat org.rundeck.app.Step{n}.run(Step.java:{n})"} for n in range(30)), {"log": "\t... 12 more"},
@@ -327,6 +331,7 @@ SHOWN = (
             [{"log": "PASSWORD=x7"}, {"log": "-----BEGIN PRIVATE KEY-----"}, {"log": "x7"}], ("PASSWORD=***", "***"), id="secrets"
         ),
         pytest.param(SENT, SHOWN, id="Java's traces and dumps of variables"),
+        pytest.param(recorded("output-refused-late")["body"]["entries"][:4], REFUSED, id="a step that did not run"),
         pytest.param(Unavailable("Rundeck", "answered 500"), None, id="no answer"),
         pytest.param(Denied("Rundeck", "may not"), None, id="no right"),
     ],

@@ -30,7 +30,7 @@ SYSTEM = "Rundeck"
 API_VERSION = 41  # that of Rundeck 4.0; later ones still accept it
 JSON = "application/json"
 MAX_TEXT = 300
-JAVA_TRACE = re.compile(r"\s+at [\w.$/<>]+\(|\s*\.\.\. \d+ (more|common frames omitted)")
+NOISE = re.compile(r"\s+at [\w.$/<>]+\(|\s*\.\.\. \d+ (more|common frames omitted)|\[wf:[\w-]+\] Step \[\d+\] did not run")
 JAVA_CLASS = re.compile(r"(Exception: class )?\b(com\.dtolabs|org\.rundeck|java|groovy|grails)\.[\w.$]*(Exception|Error): ")
 VARIABLES = re.compile(r"\s*\+?\s*\{?(dataContext=)?MultiDataContextImpl\(.*", re.DOTALL)
 HTTP_OK = 200
@@ -214,8 +214,8 @@ def plain(text: str, limit: int = MAX_TEXT) -> str:
 
 
 def without_noise(line: str) -> str:
-    """The line without what only Rundeck's developers read: Java's traces and class names, and dumps of its variables."""
-    if JAVA_TRACE.match(line):
+    """The line without what only Rundeck's developers read: Java's traces and class names, rules of steps, dumps of variables."""
+    if NOISE.match(line):
         return ""
     return plain(VARIABLES.sub("", JAVA_CLASS.sub("", line)))
 
