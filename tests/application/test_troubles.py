@@ -143,6 +143,7 @@ def test_passive_rundeck_is_tried_again_until_it_is_active(place: Place) -> None
     assert "Set Rundeck's execution mode to active" in said
     assert "token" not in said
     assert "/job/show/" not in said
+    assert "No action yet" not in said
     place.rundeck.state.passive = False
     place.until_told(place.swept)
     assert place.restarts() == 1

@@ -17,13 +17,12 @@ def say_held(card_input: CardInput) -> Content:
     """The card of a hold or a question."""
     reason = card_input.reason
     urgency = REASONS[reason].urgency if reason else "act"
-    if card_input.again and reason not in facts.UNHELPED:
+    if card_input.again and reason not in facts.UNHELPED and not card_input.remedy:
         urgency = "watch"
     if card_input.approve_url and urgency != "fine" and reason is not Reason.LIKELY_STUCK:
         urgency = "act"
     by_itself = urgency == "watch" and card_input.again and reason is not None and REASONS[reason].urgency == "act"
-    needs_advice = urgency != "fine" and (not by_itself or bool(card_input.remedy))
-    text = advise(card_input, reason if needs_advice else None)
+    text = advise(card_input, None if urgency == "fine" or by_itself else reason)
     if reason is Reason.COOLDOWN and card_input.again:
         wait = Text("Nothing until {due}: then Unstick decides again. If it can't wait, restart it by hand.")
         text = [to_do(wait), *advise(card_input, None)]

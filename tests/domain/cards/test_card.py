@@ -97,6 +97,8 @@ STORIES = [
     ("held-restart-refused", {"next_at": NOW + 60},
         "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart",
         "> What to do: Restart by hand now, then | after 2026-11-24 03:13:05 JST."),
+    ("held-restart-refused", {"again": True},
+        "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart", "> What to do: Restart by hand now, then"),
     ("held-restart-refused", {"about": RUNNING, "reason": Reason.LEDGER_UNKNOWN},
         "ACT NOW: mail-delivery was not restarted: Rundeck does not show what was restarted", "What to do: Check Rundeck"),
     ("held-restart-refused", {"reason": Reason.LEDGER_UNKNOWN, "restarts": 1},
