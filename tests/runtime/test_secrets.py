@@ -265,6 +265,18 @@ def test_a_key_that_is_made_is_the_same_for_everybody(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_key_that_others_may_know_signs_nothing(tmp_path):
+    path = tmp_path / "unstick.db.key"
+    path.write_text("k" * 64)
+    for mode in (0o666, 0o640):
+        path.chmod(mode)
+        with pytest.raises(Denied, match="others may have made or read") as caught:
+            SecretRef(f"file://{path}", made=True).read()
+        assert "chmod 600" in str(caught.value.remedy)
+    path.chmod(0o600)
+    assert SecretRef(f"file://{path}", made=True).read() == b"k" * 64
+
+
 def test_a_key_that_can_not_be_made_says_where(tmp_path):
     """A folder that isn't there, as before the first start of a service."""
     with pytest.raises(Denied, match="No such file") as caught:
