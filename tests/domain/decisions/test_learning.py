@@ -137,6 +137,18 @@ def replaced() -> Play:
     return Play(then(hung(), 300.0, worker("new")))
 
 
+def closed() -> Play:
+    """The connection is closed, by a network or by hand; the application connects again."""
+    return Play(then(then(hung(), 300.0), 305.0, worker("again")))
+
+
+def timed_out() -> Play:
+    """`consumer_timeout` closes the channel; the same connection opens another."""
+    queue = working(worker("a (1)"))
+    queue.hold(NOW + 100.0, 1)
+    return Play(then(queue, 300.0, worker("a (2)")))
+
+
 def beside() -> Play:
     """One of two hangs while the other works, until its process is replaced."""
     queue = working(worker(), worker("busy"), publish=0.3)
@@ -177,7 +189,7 @@ def purged() -> Play:
     return Play(queue)
 
 
-@pytest.mark.parametrize("course", [replaced, beside, restarted, rebooted, purged])
+@pytest.mark.parametrize("course", [replaced, closed, timed_out, beside, restarted, rebooted, purged])
 def test_what_did_not_end_by_itself_teaches_nothing(course):
     assert course().until(1500).learned == []
 
