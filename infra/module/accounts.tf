@@ -9,7 +9,6 @@ locals {
     scheduler = "Unstick: calls verify and report for Cloud Scheduler"
     builder   = "Unstick: builds the functions"
   }
-  emails = { for role in keys(local.accounts) : role => "${var.name}-${role}@${var.project}.iam.gserviceaccount.com" }
 }
 
 resource "google_service_account" "role" {
@@ -24,11 +23,12 @@ resource "google_service_account" "role" {
 
 locals {
   build_account = var.build_account != null ? var.build_account : google_service_account.role["builder"].name
+  builder       = var.build_account != null ? "serviceAccount:${regex("[^/]+$", var.build_account)}" : google_service_account.role["builder"].member
 }
 
 # The roles that Google names for an account of one's own. In organisations made since 2024 the default accounts have none of them.
 resource "google_project_iam_member" "builder" {
-  for_each = var.build_account != null ? toset([]) : toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"])
+  for_each = var.build_account != null ? toset([]) : toset(["roles/logging.logWriter", "roles/storage.objectViewer"])
 
   project = var.project
   role    = each.key
@@ -50,16 +50,22 @@ locals {
   builds_from = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.source.name}/objects/\") || (resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-\") && (${local.copies}))"
 }
 
-# Functions with a key of their own need a repository with that key.
+# A repository of its own: in the project's common one the builder could replace the images of everybody's functions.
 resource "google_artifact_registry_repository" "images" {
-  count = var.kms_key_name == null ? 0 : 1
-
   project       = var.project
   repository_id = "${var.name}-functions"
   location      = var.region
   format        = "DOCKER"
   description   = "Unstick: images of the functions"
   kms_key_name  = var.kms_key_name
+}
+
+resource "google_artifact_registry_repository_iam_member" "builder" {
+  project    = var.project
+  location   = google_artifact_registry_repository.images.location
+  repository = google_artifact_registry_repository.images.repository_id
+  role       = "roles/artifactregistry.writer"
+  member     = local.builder
 }
 
 # --- who calls what ---
@@ -99,15 +105,6 @@ resource "google_cloud_tasks_queue_iam_member" "viewer" {
   name     = google_cloud_tasks_queue.wakeups.name
   role     = "roles/cloudtasks.viewer"
   member   = google_service_account.role["report"].member
-}
-
-# A task carries a token of the tasks account, so whoever makes one must be allowed to act as it.
-resource "google_service_account_iam_member" "token" {
-  for_each = toset(["webhook", "verify"])
-
-  service_account_id = google_service_account.role["tasks"].name
-  role               = "roles/iam.serviceAccountUser"
-  member             = google_service_account.role[each.key].member
 }
 
 # --- who reads and writes documents ---

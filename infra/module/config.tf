@@ -63,8 +63,8 @@ resource "terraform_data" "config" {
     }
 
     precondition {
-      condition     = try(local.config.scheduler.cloud_tasks.service_account, "") == local.emails.tasks
-      error_message = "scheduler.cloud_tasks.service_account in the configuration must be ${local.emails.tasks}."
+      condition     = try(local.config.scheduler.cloud_tasks.service_account, null) == null
+      error_message = "Leave scheduler.cloud_tasks.service_account out of the configuration: the queue gives each task its token, and the functions may not act as any account."
     }
 
     precondition {

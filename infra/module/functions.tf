@@ -25,7 +25,7 @@ resource "google_cloudfunctions2_function" "entry" {
     runtime           = "python313"
     entry_point       = each.key
     service_account   = local.build_account
-    docker_repository = one(google_artifact_registry_repository.images[*].id)
+    docker_repository = google_artifact_registry_repository.images.id
 
     source {
       storage_source {
@@ -85,6 +85,7 @@ resource "google_cloudfunctions2_function" "entry" {
   # Cloud Run refuses a revision whose account may not read what is mounted; a build fails whose account may not write its image.
   depends_on = [
     google_project_iam_member.builder,
+    google_artifact_registry_repository_iam_member.builder,
     google_secret_manager_secret_iam_member.accessor,
     data.google_secret_manager_secret_version.named,
     terraform_data.config,

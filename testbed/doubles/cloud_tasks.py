@@ -101,7 +101,8 @@ class CloudTasks:
         due = datetime.fromisoformat(task["scheduleTime"]).timestamp() if "scheduleTime" in task else time.time()
         with self._changed:
             name = f"{self.queue}/tasks/{len(self.calls):019d}"
-            token = _token(request["oidcToken"]["serviceAccountEmail"], request["oidcToken"].get("audience", request["url"]))
+            oidc = request.get("oidcToken", {"serviceAccountEmail": "of-the-queue@p.iam.gserviceaccount.com"})
+            token = _token(oidc["serviceAccountEmail"], oidc.get("audience", request["url"]))
             headers = {**request.get("headers", {}), "Authorization": f"Bearer {token}", "User-Agent": "Google-Cloud-Tasks"}
             deadline_s = float(task.get("dispatchDeadline", "600s").rstrip("s"))
             self.waiting.append(Task(name, request["url"], base64.b64decode(request["body"]), due, headers, deadline_s))
@@ -175,7 +176,7 @@ def _problem(task: dict[str, Any], request: dict[str, Any]) -> str:
         return "The dispatchDeadline must be between [15s, 1800s]"
     if not request.get("url", "").startswith(("http://", "https://")):
         return "HttpRequest.url must start with 'http://' or 'https://'."
-    if "@" not in request.get("oidcToken", {}).get("serviceAccountEmail", ""):
+    if "oidcToken" in request and "@" not in request["oidcToken"].get("serviceAccountEmail", ""):
         return "HttpRequest.oidcToken.serviceAccountEmail must be a service account."
     return ""
 

@@ -90,7 +90,7 @@ def _in_the_cloud(folder: Path, settings: dict[str, Any]) -> Lists:
     with CloudTasks() as tasks, HTTPServer(host="127.0.0.1", port=0) as storage:
         storage.expect_request(re.compile(".*"), method="GET").respond_with_data("No such object", status=404)
         storage.expect_request(re.compile(".*"), method="POST").respond_with_json({"name": "x", "generation": "1"})
-        queue = {"queue": QUEUE, "url": "http://127.0.0.1:9/verify", "service_account": "verify@example.com"}
+        queue = {"queue": QUEUE, "url": "http://127.0.0.1:9/verify"}
         cloud = {"store": {"cloud_storage": {"bucket": "bucket-one"}}, "scheduler": {"cloud_tasks": queue}}
         settings["grafana"]["auth"]["hmac"]["secrets"] = ["sm://p-1/grafana"]
         settings["signing_keys"] = ["sm://p-1/signing"]

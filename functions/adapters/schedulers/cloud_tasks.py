@@ -29,8 +29,8 @@ _DISPATCH_DEADLINE_S = 600  # a step may wait a minute for a new instance's netw
 _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#sa
     400: "Correct scheduler.cloud_tasks: queue is projects/P/locations/L/queues/Q, url the https URL of verify.",
     401: "The access token was not taken. See which account Unstick runs with.",
-    403: "Give Unstick's service account roles/cloudtasks.enqueuer on the queue, and roles/iam.serviceAccountUser on the"
-    " service_account that the tasks use.",
+    403: "Give Unstick's service account roles/cloudtasks.enqueuer on the queue, and roles/iam.serviceAccountUser on"
+    " scheduler.cloud_tasks.service_account, if that is set.",
     404: "There is no such queue. Correct scheduler.cloud_tasks.queue, or make the queue (a deleted name is blocked for a week).",
 }
 _CREATE = "cloudtasks.tasks.create"
@@ -40,11 +40,11 @@ _SERVICE = Service(SYSTEM, "https://cloudtasks.googleapis.com", ENDPOINT, _REMED
 
 
 class CloudTasks(Struct, frozen=True):
-    """`queue`: projects/P/locations/L/queues/Q. `url`: verify's URL. `service_account`: e-mail of the account that invokes it."""
+    """`queue`: projects/P/locations/L/queues/Q. `url`: verify's URL. `service_account`: its caller, unless the queue sets it."""
 
     queue: str
     url: Annotated[str, written("base-url")]
-    service_account: str
+    service_account: str = ""
 
     def wake(self, at: float, payload: str, *, timeout_s: float) -> None:
         """Have `{"wake": payload}` posted to `url` at `at`, at most 30 days ahead, until the answer is 2xx."""
@@ -84,6 +84,7 @@ class CloudTasks(Struct, frozen=True):
 
     def _task(self, at: float, payload: str) -> dict[str, Any]:
         due = datetime.fromtimestamp(math.ceil((at + _BEHIND_S) * 1_000_000) / 1_000_000, UTC)
+        token = {"oidcToken": {"serviceAccountEmail": self.service_account, "audience": self.url}} if self.service_account else {}
         return {
             "scheduleTime": due.isoformat(timespec="microseconds"),
             "dispatchDeadline": f"{_DISPATCH_DEADLINE_S}s",
@@ -92,7 +93,7 @@ class CloudTasks(Struct, frozen=True):
                 "httpMethod": "POST",
                 "headers": {"Content-Type": "application/json"},
                 "body": b64encode(json.dumps({"wake": payload}).encode()).decode(),
-                "oidcToken": {"serviceAccountEmail": self.service_account, "audience": self.url},
+                **token,
             },
         }
 

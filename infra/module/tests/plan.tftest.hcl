@@ -275,7 +275,7 @@ run "a_key_of_ones_own" {
   }
 
   assert {
-    condition     = alltrue([for function in google_cloudfunctions2_function.entry : function.kms_key_name == var.kms_key_name && length(google_artifact_registry_repository.images) == 1])
+    condition     = alltrue([for function in google_cloudfunctions2_function.entry : function.kms_key_name == var.kms_key_name && google_artifact_registry_repository.images.kms_key_name == var.kms_key_name])
     error_message = "Functions and their images are under the given key."
   }
 }
@@ -284,8 +284,13 @@ run "builder" {
   command = plan
 
   assert {
-    condition     = toset([for grant in google_project_iam_member.builder : grant.role]) == toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"]) && google_project_iam_member.builder["roles/storage.objectViewer"].condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/example-project-unstick-source/objects/\") || (resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-\") && (resource.name.endsWith(\"/objects/unstick-report/function-source.zip\") || resource.name.endsWith(\"/objects/unstick-verify/function-source.zip\") || resource.name.endsWith(\"/objects/unstick-webhook/function-source.zip\")))"
+    condition     = toset([for grant in google_project_iam_member.builder : grant.role]) == toset(["roles/logging.logWriter", "roles/storage.objectViewer"]) && google_project_iam_member.builder["roles/storage.objectViewer"].condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/example-project-unstick-source/objects/\") || (resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-\") && (resource.name.endsWith(\"/objects/unstick-report/function-source.zip\") || resource.name.endsWith(\"/objects/unstick-verify/function-source.zip\") || resource.name.endsWith(\"/objects/unstick-webhook/function-source.zip\")))"
     error_message = "The builder has the roles of a build, and reads the sources of this deployment alone: no incidents, nobody else's functions."
+  }
+
+  assert {
+    condition     = google_artifact_registry_repository_iam_member.builder.repository == "unstick-functions" && google_artifact_registry_repository_iam_member.builder.role == "roles/artifactregistry.writer"
+    error_message = "The builder writes images into this deployment's repository, and into nobody else's."
   }
 }
 
@@ -297,8 +302,8 @@ run "builder_of_ones_own" {
   }
 
   assert {
-    condition     = length(google_project_iam_member.builder) == 0 && !contains(keys(google_service_account.role), "builder") && alltrue([for function in google_cloudfunctions2_function.entry : function.build_config[0].service_account == var.build_account])
-    error_message = "An account that is given builds, and gets no rights here."
+    condition     = length(google_project_iam_member.builder) == 0 && !contains(keys(google_service_account.role), "builder") && alltrue([for function in google_cloudfunctions2_function.entry : function.build_config[0].service_account == var.build_account]) && google_artifact_registry_repository_iam_member.builder.member == "serviceAccount:builder@example-project.iam.gserviceaccount.com"
+    error_message = "An account that is given builds, and gets no rights on the project."
   }
 }
 

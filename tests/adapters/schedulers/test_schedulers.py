@@ -453,8 +453,10 @@ def test_without_credentials_the_error_says_how_to_get_some(monkeypatch, tmp_pat
     assert remedy in str(caught.value.remedy)
 
 
-def test_it_asks_what_googles_own_client_asks(double):
-    """The same paths, and bodies that say the same: a task with all that Unstick sets, both questions of `check`.
+@pytest.mark.parametrize("account", [ACCOUNT, ""])
+def test_it_asks_what_googles_own_client_asks(double, account):
+    """The same paths, and bodies that say the same: a task with all that Unstick sets, both questions of `check`. Without an
+    account no token, which would take the right to act as it: the queue gives one.
 
     The task is due a second later, for clocks that are behind. The double stands for Cloud Tasks as far as Google's own reading
     of its answers goes. Importing Google's client takes a second.
@@ -464,7 +466,7 @@ def test_it_asks_what_googles_own_client_asks(double):
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    settings = cloud_tasks.CloudTasks(double.queue, "https://v.invalid/verify", ACCOUNT)
+    settings = cloud_tasks.CloudTasks(double.queue, "https://v.invalid/verify", account)
     settings.wake(1_795_561_678.25, "payload", timeout_s=PATIENCE_S)
     settings.check(timeout_s=PATIENCE_S)
     ours, double.calls = double.calls, []
@@ -481,7 +483,7 @@ def test_it_asks_what_googles_own_client_asks(double):
             http_method=tasks_v2.HttpMethod.POST,
             headers={"Content-Type": "application/json"},
             body=b'{"wake": "payload"}',
-            oidc_token=tasks_v2.OidcToken(service_account_email=ACCOUNT, audience=settings.url),
+            oidc_token=tasks_v2.OidcToken(service_account_email=account, audience=settings.url) if account else None,
         ),
     )
     asked = {"resource": double.queue, "permissions": ["cloudtasks.tasks.create"]}

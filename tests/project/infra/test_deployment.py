@@ -60,6 +60,13 @@ def test_a_secret_that_is_not_there_fails_the_plan(project: Project) -> None:
     assert project.applied == []
 
 
+def test_an_account_for_the_tasks_fails_the_plan(project: Project) -> None:
+    """Each wake-up would be refused: nobody may act as it."""
+    project.change("unstick.production.yaml", "    queue:", "    service_account: unstick-tasks@my-project.iam\n    queue:")
+    assert "Leave scheduler.cloud_tasks.service_account out" in project.deploy()[1]
+    assert project.applied == []
+
+
 def lines(beginning: str, *which: int, environment: str = "production") -> str:
     """Some lines of a block, for this environment."""
     every = block(beginning).replace("unstick.production", f"unstick.{environment}").splitlines()
@@ -71,7 +78,7 @@ def test_two_environments_in_one_project_share_nothing(deployed: Project) -> Non
     before, state = deployed.applied, deployed.state()
     deployed.type(block("{ cat unstick.production.tfvars"))
     right = (deployed.folder / "unstick.staging.yaml").read_text(encoding="utf-8")
-    assert right.count("unstick-staging") == 9
+    assert right.count("unstick-staging") == 8
     deployed.type(block("for name in $(grep").replace("production", "staging"), typed="value\n" * len(NAMES))
     copied = right.replace("unstick-staging-store", "unstick-store").replace("queues/unstick-staging", "queues/unstick")
     (deployed.folder / "unstick.staging.yaml").write_text(copied, encoding="utf-8")
@@ -102,7 +109,7 @@ def test_the_variables_of_one_with_the_state_of_the_other_are_refused(deployed: 
     deployed.type(lines("-backend-config=prefix=staging", 0).replace("unstick-staging", "unstick"))
     status, said = deployed.try_typing(lines("-backend-config=prefix=production", 2))
     assert status != 0, "the other's archive in this one's place"
-    assert "must be unstick-tasks@my-project.iam.gserviceaccount.com" in said
+    assert "is the address of another function than unstick-webhook" in said
     assert deployed.applied == before
 
 

@@ -97,7 +97,11 @@ def test_what_needs_something_comes_after_it(module: Path) -> None:
     assert status == 0, said
     arrows = set(re.findall(r'"([^"]+)" -> "([^"]+)"', said))
     for later, *earlier in (
-        ("google_cloudfunctions2_function.entry", "google_secret_manager_secret_iam_member.accessor"),
+        (
+            "google_cloudfunctions2_function.entry",
+            "google_secret_manager_secret_iam_member.accessor",
+            "google_artifact_registry_repository_iam_member.builder",
+        ),
         ("google_cloud_scheduler_job.job", "google_cloud_run_v2_service_iam_binding.invoker"),
     ):
         reached = {later}

@@ -38,7 +38,7 @@ def unknown_where_unset(_name: str, _kind: Any, value: Any) -> Any:
 
 
 def named(of: dict[str, Any]) -> str:
-    return next((of[key] for key in ("account_id", "secret_id", "name", "service") if isinstance(of.get(key), str)), "")
+    return next((of[key] for key in ("account_id", "repository_id", "name") if isinstance(of.get(key), str)), "")
 
 
 def empty(block: dict[str, Any]) -> dict[str, Any]:
