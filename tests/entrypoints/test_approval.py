@@ -389,5 +389,5 @@ def test_a_needless_restart_is_said_once_and_from_then_on_people_are_asked(mail:
     assert {mail.press(link, act=act).status_code for act in ("approve", "decline", "acknowledge")} == {403}
     for _ in range(2):
         said = mail.press(link, act="healthy", who="h.tanaka")
-        assert (said.status_code, "Unstick asks instead of restarting it" in words(said)) == (200, True)
+        assert (said.status_code, "Unstick asks instead of restarting" in words(said)) == (200, True)
     assert mail.document().stalls[queue.key].doubted == (StallKind.HELD,)

@@ -131,6 +131,6 @@ def test_a_run_whose_supervisor_dies_is_handed_to_people(machine: Machine) -> No
         ended = outcome(unstick)
         assert (ended["ending"], ended["reason"], machine.restarts()) == ("escalated", "ledger_unknown", 1)
         (card,) = unstick.until(lambda: unstick.cards("ACT NOW"), what="the card")
-        assert "execution 1 is gone and left no end" in " ".join(card.split())
+        assert "execution 1 is gone and its end was not recorded" in " ".join(card.split())
         assert "password=***" in card
         assert "of-the-application" not in unstick.output()

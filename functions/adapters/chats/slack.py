@@ -60,7 +60,7 @@ BACK, DETAILS, PRIMARY = Text("Back"), Text("Details"), "primary"
 BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
     APPROVE: (RESTART, PRIMARY, Text("Restart it now?")),
     DECLINE: (ON_PURPOSE, "", None),
-    HEALTHY: (WAS_HEALTHY, "", Text("People are asked the next time, instead of a restart.")),
+    HEALTHY: (WAS_HEALTHY, "", Text("Next time, Unstick asks instead of restarting.")),
     ACKNOWLEDGE: (Text("Acknowledge"), PRIMARY, None),
 }
 """By action: label, style, and the confirmation."""

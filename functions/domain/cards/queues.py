@@ -42,7 +42,7 @@ PROOFS: Mapping[Proof, Text] = {
     Proof.UNSERVED: Text("messages wait, and the connected consumers are given none"),
     Proof.GONE: Text("messages wait, and the consumer is gone"),
     Proof.PERHAPS: Text("messages stand still"),
-    Proof.STATED: Text("its own condition for stuck holds"),
+    Proof.STATED: Text("the runbook's condition `stuck` holds"),
 }
 
 

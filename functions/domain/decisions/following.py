@@ -60,7 +60,7 @@ def check_run(turn: Turn) -> None:
 def _explain_failure(execution: Execution) -> tuple[Reason, Phrase]:
     """Why an execution that failed or was aborted is handed to people, and the details."""
     if execution.abandoned:
-        gone = Text("execution {id} is gone and left no end, so nobody knows how far it came", id=execution.id)
+        gone = Text("execution {id} is gone and its end was not recorded, so nobody knows how far it got", id=execution.id)
         return Reason.LEDGER_UNKNOWN, gone
     if execution.aborted_by:
         aborted = Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)

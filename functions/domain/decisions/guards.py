@@ -129,7 +129,7 @@ def running(context: GuardContext) -> Decision | None:
     return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, detail, execution=execution)
 
 
-GOES_ON = Text("over SSH its command may still be at work")
+GOES_ON = Text("its command may still be running (over SSH)")
 
 
 def unstopped(context: GuardContext) -> Decision | None:
@@ -151,7 +151,7 @@ def unstopped(context: GuardContext) -> Decision | None:
 def describe_zombie(runner: str, execution: Execution | None, running_s: float) -> Text:
     """What is known of a run that does not end."""
     if execution is not None and execution.abandoned:
-        anew = Text("{runner} was started anew during execution {id}, so nothing runs it any more")
+        anew = Text("{runner} was restarted during execution {id}, so nothing runs it any more")
         return anew.fill(runner=runner, id=execution.id)
     return Text("execution {id} has been running for {age}", id=execution.id if execution else "?", age=duration(running_s))
 

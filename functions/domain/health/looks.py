@@ -72,7 +72,7 @@ def judge_health(
 def _judge_statement(symptom: Symptom, said: Statement, terms: Terms) -> Judgement:
     """One condition alone is an answer. Both, or neither, mean that a figure is missing, or that a condition is wrong."""
     if said.recovered and said.stuck_s is not None:
-        return Judgement(Health.UNKNOWN, Text("`stuck` and `recovered` hold both"))
+        return Judgement(Health.UNKNOWN, Text("`stuck` and `recovered` both hold"))
     if said.recovered:
         return Judgement(Health.WELL, Text("`recovered` holds"))
     if said.stuck_s is None:

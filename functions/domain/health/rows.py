@@ -84,10 +84,10 @@ class Terms(Struct, frozen=True):
         if kind in self.on_purpose:
             return Text("a person said that it stands still on purpose")
         if kind in self.learned.doubted:
-            return Text("a person said of the last restart for this that the application was healthy")
+            return Text("after the last restart for this, a person said that the application had been healthy")
         if self.learned.deadline_s(kind) > symptom.for_at_most_s > symptom.for_s:
             longest_s = self.learned.of_kind(kind)[0].lasted_s
-            return Text("it has stood still for {age} before, and went on by itself", age=duration(longest_s))
+            return Text("it stood still for {age} before, and went on by itself", age=duration(longest_s))
         return ""
 
 
@@ -248,7 +248,7 @@ def _weaken(row: Row, symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, t
         row = replace(row, proof=Proof.PERHAPS, needs_s=needs_s, against=lock)
     row = _doubt_users(row, symptom, [channel.user for channel in row.channels] or snapshot.users)
     if terms.one_host and row.channels and not symptom.users:
-        no_users = Text("without `users` whoever may consume the queue decides which host is restarted")
+        no_users = Text("without `users`, whoever may consume from the queue decides which host is restarted")
         row = _doubt(row, no_users, f"symptom: {{rabbitmq: {{users: [{', '.join(snapshot.users)}]}}}}")
     return row
 
@@ -257,7 +257,7 @@ def _doubt_users(row: Row, symptom: Symptom, users: Iterable[str]) -> Row:
     others = sorted(set(users).difference(symptom.users)) if symptom.users else []
     if not others:
         return row
-    said = Text("consumed as {users}, who is none of the application's `users`", users=join(others, COMMA))
+    said = Text("it is consumed by {users}, not listed in `users`", users=join(others, COMMA))
     return _doubt(row, said, "")
 
 
@@ -319,7 +319,7 @@ def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: T
         why = gone.fill(count=waiting, seconds=_shown_s(lasted_s))
         row = Row(Proof.GONE, why, lasted_s, symptom.for_s, kind=StallKind.GONE)
         scaled = Text(
-            "the runbook allows no consumer at all (`min_consumers: 0`): scaled to zero, and nightly workers, look like this"
+            "no consumer is required (`min_consumers: 0`): applications scaled to zero and nightly workers look like this"
         )
         return [row if terms.min_consumers else replace(row, against=scaled, settle=MIN_CONSUMERS)]
     if not is_young(snapshot) or trust.unconsumed:
@@ -328,7 +328,7 @@ def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: T
         "{count} message has waited for {seconds} s, and there is no consumer",
         "{count} messages have waited for {seconds} s, and there is no consumer",
     )
-    young = Text("RabbitMQ began {age} ago, and nothing says that the queue had a consumer: dead-letter queues look like this")
+    young = Text("RabbitMQ started {age} ago, and the queue may never have had a consumer: dead-letter queues look like this")
     why, against = nobody.fill(count=waiting, seconds=_shown_s(waited_s)), young.fill(age=duration(snapshot.nodes_up_s or 0.0))
     return [Row(Proof.PERHAPS, why, waited_s, symptom.for_s + MORE_S, against=against, settle=HISTORY, kind=StallKind.GONE)]
 

@@ -51,7 +51,7 @@ REASONS: Mapping[Reason, Explained] = {
         Text("nobody was ever seen to consume the queue"),
         Text(
             "If nobody is meant to consume it (a dead-letter, delay or parking queue), take it out of the alert's rule. If its "
-            "consumer never came, start it."
+            "consumer never started, start it."
         ),
     ),
     Reason.GOING_ROUND: act(
@@ -116,9 +116,7 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.LIKELY_STUCK: plan_by_hand(
         Text("it may hang, and it may be healthy"),
-        Text(
-            "See what speaks against it. If it hangs, restart it; if not, add the line that settles it, and Unstick stops asking."
-        ),
+        Text("See what speaks against it. If it hangs, restart it. If it works on purpose, say so: Unstick learns from it."),
     ),
     Reason.AWAITING_APPROVAL: act(Text("it is waiting for approval"), Text("Check the figures, then approve or decline.")),
     Reason.DECLINED: watch_by_hand(

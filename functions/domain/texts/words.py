@@ -35,7 +35,7 @@ LINK_EXECUTION = Text("{runner} execution")
 LINK_EVIDENCE = Text("Evidence in {runner}")
 
 PHASES: Mapping[Phase, Text] = {
-    Phase.DEFERRED: Text("there was no time to decide; it is decided next"),
+    Phase.DEFERRED: Text("there was no time to decide; the next step decides"),
     Phase.ASKED: Text("asks for approval"),
     Phase.WAITING: Text("waits"),
     Phase.COLLECTING: Text("collects evidence first"),

@@ -182,14 +182,14 @@ def _answer(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -
         return _say_over(ports, result.after, nonce)
     subject = facts.subject(question)
     if form.act == ACKNOWLEDGE:
-        told = Text("Unstick tells the chat, and reminds nobody any more. You can close this page.")
+        told = Text("Unstick tells the chat, and sends no more reminders. You can close this page.")
         recorded = Text("Recorded as acknowledged by: {by}", by=by)
         content = Content("", Text("You have taken {subject}", subject=subject), [told, recorded])
     elif form.act == HEALTHY:
-        told = Text("Until such a queue has moved again by itself once, Unstick asks instead of restarting it.")
+        told = Text("Unstick asks instead of restarting, until it has stood still like this once more and gone on by itself.")
         content = Content("", Text("{subject} was healthy", subject=subject), [told, Text("Recorded as said by: {by}", by=by)])
     elif form.act == DECLINE or result.reply is None:
-        told = Text("Unstick tells the chat, and follows it to its end: so long it may stand still from then on.")
+        told = Text("Unstick tells the chat, and learns from this how long it may stand still.")
         recorded = Text("Recorded as said by: {by}", by=by)
         content = Content("", Text("{subject} is not restarted", subject=subject), [told, recorded])
     else:

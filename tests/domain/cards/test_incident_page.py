@@ -36,7 +36,7 @@ def compose(shown: Record, later_s: float = 60.0, language: str = "en") -> Card:
     ("shown", "later_s", "headline"),
     [
         (known("started", phase=Phase.DEFERRED, execution=None), 0,
-            "No action yet: mail-delivery: there was no time to decide; it is decided next"),
+            "No action yet: mail-delivery: there was no time to decide; the next step decides"),
         (known("started", phase=Phase.COLLECTING, execution=None), 0, "No action yet: mail-delivery: collects evidence first"),
         (known("started", phase=Phase.RUNNING), 0, "No action yet: Restarting mail-delivery (attempt 1 of 2)"),
         (known("held-awaiting-approval", phase=Phase.ASKED), 0, "ACT NOW: mail-delivery is stuck: approve a restart?"),

@@ -70,14 +70,14 @@ def test_while_it_runs_it_is_looked_at_every_so_often():
     assert phase(woken(RUNNING, NOW + 1802, seen(history=history_of(OURS, now=NOW + 1802)))) is Phase.RUNNING
 
 
-GONE = "execution 7 is gone and left no end, so nobody knows how far it came"
+GONE = "execution 7 is gone and its end was not recorded, so nobody knows how far it got"
 
 
 @pytest.mark.parametrize(("mail", "healthy"), [(well(NOW + 30), "; the queue looks healthy"), (snapshot(500), "")])
 @pytest.mark.parametrize(
     ("changes", "code", "said"),
     [
-        ({}, Reason.ZOMBIE_EXECUTION, "Rundeck was started anew during execution 7, so nothing runs it any more"),
+        ({}, Reason.ZOMBIE_EXECUTION, "Rundeck was restarted during execution 7, so nothing runs it any more"),
         ({"status": "lost", "runner_ended_at": RUNNER_NOW + 20}, Reason.LEDGER_UNKNOWN, GONE),
     ],
     ids=["it stays running for ever", "it left no end"],
@@ -243,7 +243,7 @@ def test_a_run_that_rundeck_ended_may_still_be_at_work():
     assert (phase(first), kinds(first.document), channels(first.document)) == (Phase.VERIFYING, ["held"], {"ops", "duty"})
     card = first.document.to_tell[0].card
     assert card.headline == "ACT NOW: mail: the outcome of a restart is unclear"
-    assert "over SSH its command may still be at work" in " ".join(card.text)
+    assert "its command may still be running (over SSH)" in " ".join(card.text)
     assert LINK_BY_HAND not in [label for label, _ in card.links]
     waits = [(float(after_s), seen(timed_out, now=NOW + after_s, mail=ill(NOW + after_s))) for after_s in range(30, 1440, 15)]
     book = rules(runbook(restart=Restart("job-1", max_run_s=1440.0)))

@@ -108,8 +108,8 @@ HOLDS = [
     pytest.param(scene(replace(seen(), queues={})), Reason.SYMPTOM_UNKNOWN, "not checked", id="symptom_unknown-unseen"),
     pytest.param(scene(seen(history=MISSING)), Reason.LEDGER_UNKNOWN, "it is down", id="ledger_unknown"),
     pytest.param(scene(seen(execution(ended=None, started=-1801))), Reason.ZOMBIE_EXECUTION, "30 min", id="zombie_execution"),
-    pytest.param(scene(seen(ended_by_rundeck("timedout"))), Reason.ZOMBIE_EXECUTION, "may still be at work", id="timed out"),
-    pytest.param(scene(seen(ended_by_rundeck("aborted"))), Reason.ZOMBIE_EXECUTION, "may still be at work", id="aborted"),
+    pytest.param(scene(seen(ended_by_rundeck("timedout"))), Reason.ZOMBIE_EXECUTION, "may still be running", id="timed out"),
+    pytest.param(scene(seen(ended_by_rundeck("aborted"))), Reason.ZOMBIE_EXECUTION, "may still be running", id="aborted"),
     pytest.param(scene(seen(ended_by_rundeck("aborted"), mail=well())), Reason.SYMPTOM_GONE, "depth 0", id="aborted, well"),
     pytest.param(scene(seen(history=history_of(others=(execution(ended=None),)))), Reason.JOB_BUSY, "execution 7",
         id="job_busy-running"),
@@ -146,7 +146,7 @@ def test_each_guard_holds_with_its_reason_code(held, reason, detail):
     decision = decide(held)
     assert (decision.kind, decision.reason) == (Kind.HOLD, reason)
     assert detail in str(decision.detail)
-    assert (decision.again_in_s is not None) == (reason in PASSING or detail in ("can't be read", "may still be at work")), (
+    assert (decision.again_in_s is not None) == (reason in PASSING or detail in ("can't be read", "may still be running")), (
         "what passes without a person is waited for"
     )
 

@@ -313,7 +313,7 @@ def test_a_restart_that_a_person_aborted_is_that_persons_decision(adopted):
     assert (starts(result), last(result)) == ([], (Ending.ESCALATED, Reason.ABORTED))
     card = result.document.to_tell[0].card
     assert "a person aborted the restart" in card.headline
-    assert "alice aborted execution 7; over SSH its command may still be at work" in " ".join(card.text)
+    assert "alice aborted execution 7; its command may still be running (over SSH)" in " ".join(card.text)
     again = moved(result.document, alerted(case(starts_at=NOW + 100, fingerprint="fp-2")), seen(now=NOW + 120), at=NOW + 120)
     assert (starts(again), reason(again)) == ([], Reason.ESCALATED)
 

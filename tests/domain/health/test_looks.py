@@ -83,7 +83,7 @@ STATED = [
     pytest.param({"stuck_s": 59.0}, Health.UNSURE, "`stuck` has held for 59 s", 1.0, id="not so long"),
     pytest.param({"stuck_s": 0.0}, Health.UNSURE, "`stuck` has held for 0 s", 60.0, id="just now"),
     pytest.param({"recovered": True}, Health.WELL, "`recovered` holds", None, id="recovered"),
-    pytest.param({"stuck_s": 60.0, "recovered": True}, Health.UNKNOWN, "`stuck` and `recovered` hold both", None, id="both"),
+    pytest.param({"stuck_s": 60.0, "recovered": True}, Health.UNKNOWN, "`stuck` and `recovered` both hold", None, id="both"),
     pytest.param({}, Health.UNKNOWN, "neither `stuck` nor `recovered` holds: a figure may be missing", None, id="neither"),
 ]
 
