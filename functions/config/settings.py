@@ -111,8 +111,8 @@ class File(Struct, frozen=True, rename=key):
     docs_url: Annotated[str, written("base-url")] = ""
     """Address of this release's `docs` folder, for links to reason codes."""
     identity_header: Annotated[str, written("header")] = ""
-    """Header in which a proxy names the person, such as `X-Goog-Authenticated-User-Email`. It counts beside one of
-    `machine_tokens` alone."""
+    """Header in which a proxy names the person, such as `X-Goog-Authenticated-User-Email`. It counts only beside
+    one of `machine_tokens`."""
     storm: Storm = field(default_factory=Storm)
     """Holds restarts when many targets need one at once."""
     machine_tokens: tuple[SecretRef, ...] = ()

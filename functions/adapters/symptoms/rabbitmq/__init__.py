@@ -39,10 +39,9 @@ class Symptom(Struct, frozen=True, rename=key):
     max_messages: int = 0
     """Messages that may wait. One that a consumer holds counts whatever the depth."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
-    """How long a queue must stand still to be stuck: longer than the application ever keeps a message."""
+    """How long a queue must stand still to be stuck; what is learned can lengthen it."""
     for_at_most_s: Annotated[float, duration(1, 540)] = 540.0  # RabbitMQ keeps fine samples for 600 s, and shows them 15 s late
-    """The most that `for` becomes by what is learned of the queue; no more than `for` if that is longer. Equal to `for`: nothing
-    is learned."""
+    """The most that `for` becomes by what is learned. With a `for` as long, nothing is learned."""
     oldest_s: Annotated[float, duration(60)] | None = None
     """A person is asked if the oldest message is older. Publishers must set timestamps, and the queue be a classic one."""
     keeps: Annotated[str, written("never")] = ""
