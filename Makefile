@@ -59,7 +59,7 @@ prove: setup ## simulate 100,000 schedules of crashes, stalls and races (SEED=n 
 bench: setup ## run the benchmarks and write docs/benchmarks.md: an hour (ARGS='--only restart-time' 5 minutes)
 	$(RUN) -m bench $(ARGS)
 
-town: setup ## ninety applications on a real RabbitMQ, some with real client libraries, healthy and stuck: what Unstick does to each (ARGS="--version 4.3 --minutes 30")
+town: setup ## ninety applications on a real RabbitMQ, some with real client libraries, healthy and stuck: what Unstick does to each, after it has observed them (ARGS="--version 4.3 --minutes 30")
 	$(RUN) -m tests.system.town $(ARGS)
 
 fuzz: setup ## fuzz the parsers of untrusted input

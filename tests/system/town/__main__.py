@@ -1,6 +1,6 @@
 """Plays the town, and prints how each application was treated.
 
-python -m tests.system.town [--version 3.10|4.0|4.3] [--observe 10] [--minutes 20] [--only NAME...]
+python -m tests.system.town [--version 3.10|4.0|4.3] [--observe 12] [--minutes 20] [--only NAME...]
 """
 
 import argparse
@@ -19,7 +19,7 @@ def main() -> int:
     """0 where all were treated rightly."""
     parser = argparse.ArgumentParser(prog="python -m tests.system.town", description="Some ninety applications on a real broker.")
     add_version(parser)
-    parser.add_argument("--observe", type=float, default=10.0, metavar="MINUTES", help="without acting, before")
+    parser.add_argument("--observe", type=float, default=12.0, metavar="MINUTES", help="without acting, before")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--for", dest="for_s", type=float, default=60.0, help="the symptom's `for`, in seconds")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where Unstick's log stays")

@@ -299,6 +299,8 @@ def _treat_stuck(scene: Scene, cards: Sequence[Card], began_at: float, for_s: fl
     seconds, early = at - began_at, at - (scene.began_at or began_at) < for_s - SAMPLE_S
     right = truth is not Truth.TELL and len(scene.restarted) == 1 and not early and seconds <= for_s + LIMIT_S[truth]
     verdict = f"restarted {len(scene.restarted)} times{', too early' if early else ''}{' only where it is held' if host else ''}"
+    if scene.pattern.learned and any(card.wakes and card.at > at for card in cards):
+        right, verdict = False, f"{verdict}, and told that this did not help"
     if truth is Truth.ONE:
         pause_s = scene.longest_pause_s(began_at, min(time.time(), began_at + for_s + 30))
         right = right and bool(host) and pause_s <= PAUSE_S

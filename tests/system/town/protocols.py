@@ -35,8 +35,10 @@ def mqtt_held(scene: Scene) -> None:
     scene.other_after = _mqtt(scene, work_s=0.1)
     subscriber = scene.enter(_mqtt(scene, hangs=True))
     scene.sleep(scene.place.stuck_after_s)
-    scene.place.topics.rates[scene.name] = lambda since: 1.0 if since < scene.place.stuck_after_s + 10 else 0.0
+    scene.place.topics.rates[scene.name] = lambda _since: 1.0
     scene.until_held([subscriber])
+    scene.sleep(10)
+    del scene.place.topics.rates[scene.name]
 
 
 def _amqp10(scene: Scene, *, hangs: bool = False, work_s: float = 0.0) -> partial[Amqp10Consumer]:
