@@ -78,7 +78,7 @@ BY_DAY = "not (long or manual)"
 """As in pyproject.toml."""
 
 NIGHT = (
-    *("tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
+    "tests/entrypoints/test_openapi_generated.py",
     *("tests/system/prometheus/test_prometheus_real.py", "tests/system/prometheus/test_situations.py"),
     "tests/system/libraries/test_evidence_celery.py",
     *("tests/system/town/test_town.py", "tests/project/infra/test_deployment.py"),

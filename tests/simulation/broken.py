@@ -18,11 +18,12 @@ from functions.application.documents import decode, encode
 from functions.domain.decisions import endings, evidence, guards, messages, step
 from functions.domain.decisions.judging import GuardContext
 from functions.domain.decisions.turn import Turn
-from functions.domain.health import looks, recovery
+from functions.domain.health import looks, recovery, stalls
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Decision
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import ExecutionHistory, Unknown
+from functions.domain.model.stalls import Standstill
 from functions.runtime.errors import Denied, Unavailable
 from tests.simulation.host import Host
 from tests.simulation.models import Faults
@@ -177,6 +178,15 @@ def _posts_all(right: Any) -> Any:
     return deliver
 
 
+def _any_end_teaches(right: Any) -> Any:
+    """Whatever ends a standstill, a new connection's acknowledgement too, ends it by itself."""
+
+    def look_again(standstill: Standstill, reading: Any) -> Any:
+        return right(standstill, reading) or replace(standstill, ended_at=reading.at)
+
+    return look_again
+
+
 UNDISTURBED = frozenset({"auto", "sick", "untroubled", "one_clock"})
 ALONE = frozenset({"auto", "untroubled", "one_clock", "nobody answers"})
 
@@ -208,4 +218,6 @@ VARIANTS = (
         frozenset({"auto", "sick", "suspected", "two_queues", "one_clock", "slow_chat"})),
     Variant("checks without a pause", "every", ((endings, "look_again", _looks_on),), Faults(run_lost=0.9, history_down=0.9),
         UNDISTURBED),
+    Variant("a stall that a new connection ended teaches", "learned", ((stalls, "look_again", _any_end_teaches),), NO_FAULTS,
+        ALONE | {"is mended and hangs"}),
 )  # fmt: skip

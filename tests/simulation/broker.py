@@ -73,7 +73,6 @@ class Queue(Course):
         seen = _with_consumers(seen, at, (piece, late[-1]), broker)
         seen = change(
             seen,
-            polled=counted and self._is_polled(at),
             acks=acks[-1][1] if counted else None,
             ack_samples=acks if counted else (),
             depth_samples=depths,
@@ -85,11 +84,6 @@ class Queue(Course):
         if unacked and seen.consumers and not counted and not seen.uncounted and seen.blind is None:
             seen = change(seen, blind=Unknown("nobody counts its deliveries", late=True))
         return self._with_channels(seen, at, broker, (grid, stamps)) if broker.monitoring else seen
-
-    def _is_polled(self, at: float) -> bool:
-        """Whether all that was ever delivered was taken by basic.get."""
-        workers = [worker for piece in self.pieces if piece.at <= at for worker in piece.workers]
-        return bool(workers) and all(worker.polls for worker in workers)
 
     def _grid(self, at: float, ahead_s: float) -> tuple[list[float], list[float]]:
         """When the broker collected its samples, and the times that it shows for them: rounded up to the next step."""
@@ -128,7 +122,7 @@ class Queue(Course):
         if broker.channels_slow:
             return change(seen, unseen=Unknown("the channels are slow", late=True))
         named = seen.consumer_ids or ()
-        listed = [one for one in self.piece(at).consumers if one.node not in broker.silent and one.id in named]
+        listed = [one for one in self.piece(at).workers if one.node not in broker.silent and one.id in named]
         shown = [worker for worker in listed if worker.came + COLLECTED_S * _chance(worker.came, worker.id) <= at]
         held_at = at - (at - self.phase - COLLECTED_S / 2) % COLLECTED_S
         unseen = Unknown("channels can't be seen", late=True) if len(shown) < len(listed) else None
@@ -188,11 +182,11 @@ class Queue(Course):
 def _with_consumers(seen: QueueSnapshot, at: float, pieces: tuple[Piece, Piece], broker: Broker) -> QueueSnapshot:
     """With its consumers: those that left are gone at once, new ones come late, and the count of them is later still."""
     piece, late = pieces
-    listed = [worker for worker in piece.consumers if worker.came + 0.9 + 3.7 * _chance(worker.came, worker.id) <= at]
-    nameless = [f"{name} stale" for name in piece.stale] if late.consumers else []
+    listed = [worker for worker in piece.workers if worker.came + 0.9 + 3.7 * _chance(worker.came, worker.id) <= at]
+    nameless = [f"{name} stale" for name in piece.stale] if late.workers else []
     unnamed = any(worker.node in broker.silent for worker in listed)
     ids = tuple(sorted([worker.id for worker in listed] + nameless))
-    known, count = len(listed) + len(piece.stale), len(late.consumers)
+    known, count = len(listed) + len(piece.stale), len(late.workers)
     return change(
         seen,
         users=tuple(sorted({worker.user for worker in listed if worker.user})),

@@ -35,8 +35,6 @@ class Worker:
     user: str = ""
     on_purpose: bool = False
     """It keeps what it holds: a countdown, a lock. Otherwise it hangs."""
-    polls: bool = False
-    """It takes messages by basic.get, so the broker lists no consumer."""
 
     @property
     def works(self) -> bool:
@@ -74,10 +72,6 @@ class Piece:
     forgotten: Counts = (0, 0, 0)
     """What was counted before the broker was restarted."""
 
-    @property
-    def consumers(self) -> tuple[Worker, ...]:
-        return tuple(worker for worker in self.workers if not worker.polls)
-
     def done_by(self, at: float, worker: Worker) -> float:
         return worker.rate * self.share * max(0.0, at - self.at)
 
@@ -113,6 +107,8 @@ class Course:
         self.lost: list[tuple[float, str]] = []
         self.up_since = -math.inf
         """When its broker was restarted, if it was."""
+        self.upset: list[float] = []
+        """When its broker was restarted, or messages were purged."""
         self.turn(at, workers)
 
     # --- the truth
@@ -238,6 +234,13 @@ class Course:
         forgotten = add_up([last.forgotten, *(counts for _, counts in last.left)])
         self.pieces[-1:] = [replace(last, left=(), published=0.0, forgotten=forgotten)]
         self.up_since = at
+        self.upset.append(at)
+
+    def purge(self, at: float) -> None:
+        """All messages that wait are gone."""
+        self.turn(at, self.piece(at).workers)
+        self.pieces[-1:] = [replace(self.pieces[-1], depth=float(sum(worker.holds for worker in self.pieces[-1].workers)))]
+        self.upset.append(at)
 
 
 def add_up(each: Iterable[Counts]) -> Counts:

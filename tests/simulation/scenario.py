@@ -99,17 +99,12 @@ def target_of(alert: Alert) -> tuple[Target, QueueRef]:
     return Target(f"target-{app}", "http://rundeck", "job", {"app": app}), to_queue("/", alert.labels["queue"])
 
 
-def a_runbook(mode: Mode, verify: Verify, limits: Limits) -> Runbook:
-    """The one that all applications have but the held one."""
-    symptom = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
-    return Runbook("mail", (), Restart("job"), symptom, mode=mode, verify=verify, limits=limits, notify=("ops",))
-
-
 def _rules(rng: random.Random, options: frozenset[str]) -> Rules:
     drawn = rng.choice([Mode.AUTO] * 6 + [Mode.APPROVE, Mode.OBSERVE])
     mode = next((mode for mode in Mode if mode.value in options), drawn)
     limits = Limits(cooldown_s=rng.choice([60.0, 600.0]), attempts=rng.choice([1, 2, 2, 3]))
-    runbook = a_runbook(mode, QUICK if rng.random() < 0.25 else Verify(), limits)
+    verify, symptom = QUICK if rng.random() < 0.25 else Verify(), Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
+    runbook = Runbook("mail", (), Restart("job"), symptom, mode=mode, verify=verify, limits=limits, notify=("ops",))
     return Rules({"mail": runbook}, ("ops",), public_url=URL if mode is Mode.APPROVE or rng.random() < 0.2 else "")
 
 

@@ -1,7 +1,7 @@
 """The whole system on a virtual clock, in one process: the real core and flow against models of everything outside.
 
 Every invocation is a greenlet; it gives way at each outbound call, so others run, and faults strike, between any two of them.
-A seed (or Hypothesis, through the same `Random` interface) gives the schedule.
+A seed gives the schedule.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from functions.domain.model.codes import Action, Ending, Reason
 from functions.domain.model.incidents import AlertRef, Outcome
+from tests.simulation.checker.learned import check_learned
 from tests.simulation.checker.outcomes import check_outcomes
 from tests.simulation.checker.pace import check_pace
 from tests.simulation.checker.past import DAY_S, LOOK_AND_FENCE_S, SKEW_S, Past, Violation, incident_of, look_back, queues_of
@@ -27,7 +28,7 @@ def check(scenario: Scenario) -> list[Violation]:
     """All violations of one finished schedule."""
     past = look_back(scenario)
     violations = [Violation("defect", defect) for defect in past.world.defects]
-    for each in (_check_causes, _check_told, check_starts, check_outcomes, check_pace):
+    for each in (_check_causes, _check_told, check_starts, check_outcomes, check_pace, check_learned):
         violations += each(past)
     return violations
 

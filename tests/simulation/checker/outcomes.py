@@ -8,7 +8,7 @@ from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Archive
 from tests.simulation.broker import RANGE, Queue
 from tests.simulation.checker.past import LOOK_AND_FENCE_S, SKEW_S, Past, Violation, incident_of
-from tests.simulation.courses.held import TARGET, Held
+from tests.simulation.courses.held import LEARNS, TARGET, Held
 from tests.simulation.courses.troubles import OF_THE_BROKER, SILENT
 from tests.simulation.models import Run
 from tests.simulation.queues import COUNTED_S
@@ -29,7 +29,7 @@ def check_outcomes(past: Past) -> list[Violation]:
     """All violations of these two."""
     violations = [*_recovered(past), *_overlooked(past), *_asked_again(past), *_never_calm(past)]
     case = past.scenario.held
-    return violations + (_healthy_restarted(past, case) if case is not None else [])
+    return violations + (_healthy_restarted(past, case) if case is not None and case.kind not in LEARNS else [])
 
 
 def _recovered(past: Past) -> list[Violation]:

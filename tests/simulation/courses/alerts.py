@@ -34,9 +34,9 @@ def raise_alert(
         world.at(starts_at + world.rng.choice([100.0, 1000.0, 8000.0]), lambda: world.notify((alert,)))
 
 
-def suspect(world: World, app: str, queue: str, begins: float) -> None:
+def suspect(world: World, app: str, queue: str, begins: float, runbook: str = "mail", until_s: float = SUSPECTED_UNTIL_S) -> None:
     """A rule that is evaluated every few seconds, without `for`: it fires and resolves as the queue stands still and moves."""
-    labels = {"alertname": "Suspected", "app": app, "queue": queue, SUSPICION[0]: SUSPICION[1]}
+    labels = {"alertname": "Suspected", "app": app, "queue": queue, "runbook": runbook, SUSPICION[0]: SUSPICION[1]}
     firing: list[Alert] = []
 
     def evaluated() -> None:
@@ -47,7 +47,7 @@ def suspect(world: World, app: str, queue: str, begins: float) -> None:
             world.notify((firing[0],), again=EVALUATED_S)
         elif firing and not still:
             world.notify((replace(firing.pop(), firing=False, ends_at=now),))
-        if now < begins + SUSPECTED_UNTIL_S:
+        if now < begins + until_s:
             world.at(now + EVALUATED_S, evaluated)
 
     world.at(begins + EVALUATED_S, evaluated)

@@ -9,25 +9,29 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import ClassVar
 
 from msgspec.structs import replace as change
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
+from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import EvidenceJob, Recovered
+from functions.domain.model.stalls import StallKind
 from tests.simulation.broker import Queue
-from tests.simulation.courses.alerts import raise_alert
+from tests.simulation.courses.alerts import raise_alert, suspect
 from tests.simulation.models import Run
 from tests.simulation.queues import Worker
 from tests.simulation.world import BEGIN, World
 
 APP, RUNBOOK = "held0", "held"
-TARGET = f"target-{APP}"
+TARGET, NAME = f"target-{APP}", f"{APP}.jobs"
 SHARE = 0.4
 """Of the schedules that have such an application beside the others."""
 RATE = 3.0
 PUBLISH = 0.1
-POLLED_EVERY_S, POLLED_FOR_S = 20.0, 4.0
+PAUSE_S = 200.0
+DEAD_LETTERS = "dead letters after the broker's restart"
 HISTORY = {CONSUMERS_1D: "2", ACKED_1D: "500"}
 
 
@@ -47,6 +51,11 @@ class Held:
     """It was restarted, so its course is another one."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     """What its alert says of the last day."""
+    stalls: StallKind = StallKind.HELD
+    began: list[float] = field(default_factory=list)
+    """When it stood still."""
+    hangs_for_good: float = math.inf
+    key: ClassVar[str] = to_queue("/", NAME).key
 
     @property
     def is_healthy(self) -> bool:
@@ -74,14 +83,14 @@ class Held:
 
         self.world.at(at, happens)
 
-    def restart_broker(self) -> None:
+    def restart_broker(self, at: float) -> None:
         """All its consumers are gone then."""
 
         def happens() -> None:
             self.world.note(f"the broker of {APP} is restarted")
             self.queue.restart_broker(self.world.now)
 
-        self.world.at(self.begins, happens)
+        self.world.at(at, happens)
 
 
 def is_wanted(world: World) -> bool:
@@ -93,9 +102,9 @@ def is_wanted(world: World) -> bool:
 def add(world: World) -> Held:
     """Draw one, with its runbook."""
     kinds = [kind for kind in KINDS if kind in world.options] or list(KINDS)
-    kind, name = world.rng.choice(kinds), f"{APP}.jobs"
-    queue = Queue(BEGIN - 1000.0, (_worker("before", 9, polls="polls" in kind, rate=RATE),), publish=PUBLISH)
-    if kind in NEVER_ACKED:
+    kind, name = world.rng.choice(kinds), NAME
+    queue = Queue(BEGIN - 1000.0, (_worker("before", 9, rate=RATE),), publish=PUBLISH)
+    if kind == DEAD_LETTERS:
         queue = Queue(BEGIN - 1000.0, publish=0.0)
     world.queues[to_queue("/", name).key] = queue
     case = Held(kind, queue, world, BEGIN + world.rng.random() * 200.0)
@@ -106,29 +115,28 @@ def add(world: World) -> Held:
     return case
 
 
-def _worker(
-    name: str, host: int, *, holds: int = 0, rate: float = 0.0, window: int | None = 1, user: str = "app", polls: bool = False
-) -> Worker:
-    return Worker(f"{APP}-{name}", "a", rate, holds, window=window, host=f"10.0.3.{host}", user=user, polls=polls)
+def _worker(name: str, host: int, *, holds: int = 0, rate: float = 0.0, window: int | None = 1) -> Worker:
+    return Worker(f"{APP}-{name}", "a", rate, holds, window=window, host=f"10.0.3.{host}", user="app")
 
 
-def _keeper(name: str, host: int, *, window: int | None = 1, user: str = "app", polls: bool = False) -> Worker:
-    return replace(_worker(name, host, window=window, user=user, polls=polls), on_purpose=True)
+def _keeper(name: str, host: int, *, window: int | None = 1) -> Worker:
+    return replace(_worker(name, host, window=window), on_purpose=True)
 
 
 def _add_runbook(world: World, kind: str) -> None:
     """A runbook of its own, beside the one that all others have; its evidence job has an opinion."""
     mail, rng = world.rules.runbooks["mail"], world.rng
     job = None
-    if mail.evidence:
+    if mail.evidence and kind not in LEARNS:
         job = EvidenceJob(
             "evidence", {"host": "${holder.host}"}, {"host": r"10\.0\.3\.[0-9]+"}, mail.evidence.within_s, opinion=True
         )
     never = kind == "fills" and not world.options and rng.random() < 0.3
-    users = ("app",) if kind == "another user" or rng.random() < 0.3 else ()
+    users = ("app",) if rng.random() < 0.3 else ()
     symptom = change(mail.symptom, keeps_nothing=never, users=users)
+    mode = Mode.OBSERVE if kind in LEARNS and mail.mode is Mode.AUTO else mail.mode
     book = change(
-        mail, name=RUNBOOK, symptom=symptom, recovered=Recovered(min_consumers=int(kind != "scaled to zero")),
+        mail, name=RUNBOOK, mode=mode, symptom=symptom, recovered=Recovered(min_consumers=int(kind != "scaled to zero")),
         evidence=job, escalate=("boss",), mention=("<!here>",),
     )  # fmt: skip
     asks = world.rules.public_url or rng.random() < 0.7 or bool(world.options)
@@ -145,7 +153,7 @@ def _restarted(case: Held, before: Callable[[World, Run], None], world: World, r
     queue = case.queue
     stay = tuple(worker for worker in queue.piece(world.now).workers if worker.id == case.survivor)
     queue.turn(world.now, stay)
-    new = _worker(f"{run.id}", 5, rate=4.5, polls="polls" in case.kind)
+    new = _worker(f"{run.id}", 5, rate=4.5)
     world.at(world.now + 3.0, lambda: queue.turn(world.now, (*queue.piece(world.now).workers, new)))
     if stay:  # somebody closes it at last
         world.at(world.now + 9000.0, lambda: queue.leave(world.now, stay))
@@ -171,15 +179,6 @@ def _keep(case: Held) -> None:
         case.hold(begins + (1.3 if two else 1.0) * kept_s, keeper.id, 0)
 
 
-def _lock(case: Held) -> None:
-    """One message is the lock: whoever holds it never acknowledges it, and goes."""
-    workers = [_keeper(f"lock-{number}", number) for number in range(1, 7)]
-    case.queue.turn(BEGIN - 990.0, (replace(workers[0], holds=1), workers[1]))
-    held_s = case.world.rng.choice([300.0, 900.0, 3000.0])
-    for place in range(1, 5):
-        case.turn(case.begins + held_s * place, (replace(workers[place], holds=1), workers[place + 1]))
-
-
 def _scale(case: Held) -> None:
     """Scaled to zero, or a nightly worker: nobody consumes, and that is right."""
     case.queue.turn(BEGIN - 300.0, (_worker("day", 1, rate=RATE),))
@@ -187,37 +186,19 @@ def _scale(case: Held) -> None:
     case.turn(case.begins + case.world.rng.choice([1500.0, 5000.0]), (_worker("next", 2, rate=RATE),))
 
 
-def _poll(case: Held) -> None:
-    """It takes a message by basic.get now and then, and finishes it soon."""
-    poller = _keeper("poller", 1, polls=True)
-    case.queue.turn(BEGIN - 300.0, (poller,), publish=0.05)
-    for place in range(30):
-        case.hold(BEGIN + POLLED_EVERY_S * place, poller.id, 1)
-        case.hold(BEGIN + POLLED_EVERY_S * place + POLLED_FOR_S, poller.id, 0)
-    case.turn(BEGIN + 610.0, (_worker("quick", 2, rate=RATE, polls=True),))
-
-
-def _hold_as_another_user(case: Held) -> None:
-    """Somebody else holds a message of the queue, and the application works."""
-    auditor, busy = _keeper("auditor", 7, user="audit"), _worker("busy", 2, rate=RATE)
-    case.queue.turn(BEGIN - 300.0, (auditor, busy), publish=0.3)
-    case.hold(case.begins, auditor.id, 1)
-    case.hold(case.begins + case.world.rng.choice([500.0, 3000.0]), auditor.id, 0)
-
-
 def _leave_dead_letters(case: Held) -> None:
     """Nobody ever reads them, and the broker was restarted."""
     case.queue.turn(BEGIN - 990.0, (), publish=0.002)
     case.queue.pieces[-1:] = [replace(case.queue.pieces[-1], depth=3.0)]
     case.annotations = case.world.rng.choice([{}, {CONSUMERS_1D: "0"}])
-    case.restart_broker()
+    case.restart_broker(case.begins)
 
 
 def _come_back(case: Held) -> None:
     """The broker was restarted, and the application connected again."""
     case.queue.turn(BEGIN - 300.0, (_worker("day", 1, rate=RATE),))
     case.annotations = case.world.rng.choice([{}, HISTORY])
-    case.restart_broker()
+    case.restart_broker(case.begins)
     case.turn(case.begins + case.world.rng.choice([5.0, 16.0, 40.0]), (_worker("again", 1, rate=0.15),))
 
 
@@ -249,20 +230,12 @@ def _hang_beside_a_keeper(case: Held) -> None:
     case.hold(case.begins + case.world.rng.choice([200.0, 2500.0]), hung.id, 2)
 
 
-def _poll_and_die(case: Held) -> None:
-    """It took a message by basic.get and hangs with it; the others wait."""
-    poller = _worker("poller", 1, polls=True)
-    case.queue.turn(BEGIN - 300.0, (poller,), publish=0.05)
-    case.hangs_from = case.begins
-    case.hold(case.begins, poller.id, 1)
-
-
 def _stay_away(case: Held) -> None:
     """The broker was restarted, and the application did not connect again. The alert may remember that there was one."""
     case.queue.turn(BEGIN - 300.0, (_worker("day", 1, rate=RATE),))
     case.hangs_from = case.begins
     case.annotations = case.world.rng.choice([{}, HISTORY])
-    case.restart_broker()
+    case.restart_broker(case.begins)
 
 
 def _survive(case: Held) -> None:
@@ -273,18 +246,87 @@ def _survive(case: Held) -> None:
     case.hold(case.begins, hung.id, 1, publish=PUBLISH)
 
 
-NEVER_ACKED = ("locks", "dead letters after the broker's restart")
+# --- stalls: what goes on by itself teaches, what others end does not; people observe at first
+
+
+def _stall(case: Held) -> None:
+    """Jobs that take their time, consumers that take nothing, or none, for about as long each time."""
+    how = case.world.rng.choice(("job", "idle", "away"))
+    case.stalls = {"job": StallKind.HELD, "idle": StallKind.UNSERVED, "away": StallKind.GONE}[how]
+    _stand_still(case, how, lambda at, number: f"next-{number}" if how == "away" else "day")
+
+
+def _mend(case: Held) -> None:
+    """It hangs again and again, or seems to: another process takes the message, somebody restarts it, the broker, or purges."""
+    how = case.world.rng.choice(("job", "idle"))
+    case.stalls = StallKind.HELD if how == "job" else StallKind.UNSERVED
+    case.hangs_from = case.begins
+    mends: list[Callable[[float, int], str]] = [partial(_replace, case), partial(_run, case), partial(_reboot, case)]
+    mends += [partial(_purge, case)] if how == "idle" else []
+    _stand_still(case, how, case.world.rng.choice(mends))
+
+
+def _stand_still(case: Held, how: str, end: Callable[[float, int], str]) -> None:
+    """Three times while it is observed, and once more: `end` says whose consumer goes on then."""
+    rng, at, name = case.world.rng, case.begins, "day"
+    lasts_s = rng.choice((80.0, 150.0, 300.0))
+    case.queue.turn(BEGIN - 300.0, (_worker(name, 1, rate=RATE),))
+    suspect(case.world, APP, NAME, case.begins - 20.0, RUNBOOK, 5 * (lasts_s + PAUSE_S) + 900.0)
+    for number in range(4):
+        case.began.append(at)
+        case.turn(at, () if how == "away" else (_worker(name, 1, holds=int(how == "job")),))
+        if number == 3 and "hang" in case.kind:
+            case.hangs_for_good = at
+            case.hangs_from = min(case.hangs_from, at)
+            break
+        at += lasts_s * (0.9 + 0.2 * rng.random())
+        name = end(at, number)
+        case.turn(at, (_worker(name, 1, rate=RATE),))
+        at += PAUSE_S
+    case.world.at(case.began[3] - PAUSE_S / 2, lambda: _begin_auto(case.world))
+
+
+def _begin_auto(world: World) -> None:
+    """From now on it has the mode of the others."""
+    books = world.rules.runbooks
+    book = change(books[RUNBOOK], mode=books["mail"].mode)
+    world.rules = change(world.rules, runbooks={**books, RUNBOOK: book})
+
+
+def _replace(_: Held, at: float, number: int) -> str:
+    return f"new-{number}"
+
+
+def _run(case: Held, at: float, number: int) -> str:
+    """A run of the job by somebody, which restarts nothing."""
+    case.world.rundeck.count += 1
+    case.world.rundeck.runs.append(Run(
+        case.world.rundeck.count, "", TARGET, at - 20.0, at - 12.0, "succeeded", at - 20.0, at - 20.0, by="somebody",
+    ))  # fmt: skip
+    return "day"
+
+
+def _reboot(case: Held, at: float, number: int) -> str:
+    case.restart_broker(at - 20.0)
+    return f"again-{number}"
+
+
+def _purge(case: Held, at: float, number: int) -> str:
+    case.world.at(at - 20.0, lambda: None if case.over else case.queue.purge(case.world.now))
+    return "day"
+
+
+LEARNS = ("stalls", "stalls and hangs", "is mended and hangs")
 KINDS: dict[str, Callable[[Held], None]] = {
     "keeps": _keep,
-    "locks": _lock,
     "scaled to zero": _scale,
-    "polls": _poll,
-    "another user": _hold_as_another_user,
-    "dead letters after the broker's restart": _leave_dead_letters,
+    DEAD_LETTERS: _leave_dead_letters,
     "back after the broker's restart": _come_back,
     "fills": _fill,
     "one of two": _hang_beside_a_keeper,
-    "polls and dies": _poll_and_die,
     "gone after the broker's restart": _stay_away,
     "survives": _survive,
+    "stalls": _stall,
+    "stalls and hangs": _stall,
+    "is mended and hangs": _mend,
 }
