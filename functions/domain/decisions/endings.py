@@ -71,8 +71,8 @@ def _may_ask(turn: Turn, decision: Decision) -> bool:
 
 def _wait(turn: Turn, decision: Decision) -> None:
     again = turn.at + max(decision.again_in_s or 0.0, 1.0)
-    if decision.reason is Reason.COOLDOWN:  # its end is known, so don't escalate
-        turn.change(waits_from=again)
+    if (known := ends_at(turn, decision)) is not None:
+        turn.change(waits_from=known)
     deadline = deadline_of(turn.incident, turn.runbook)
     if decision.reason is Reason.SYMPTOM_UNKNOWN and not decision.tell:  # no row of the table has lasted for long enough yet
         deadline += max(GROWS_TIMES * turn.runbook.symptom.for_s - turn.runbook.verify.within_s, 0.0)
@@ -84,6 +84,14 @@ def _wait(turn: Turn, decision: Decision) -> None:
     if decision.tell:
         tell_wait(turn, decision)
     turn.answer(Action.HELD, decision.reason)
+
+
+def ends_at(turn: Turn, decision: Decision) -> float | None:
+    """When a hold ends whose end is known: it doesn't escalate before."""
+    run = decision.execution
+    if run is not None and run.may_go_on:
+        return (run.runner_started_at or 0.0) + turn.runbook.restart.max_run_s - turn.incident.runner_ahead_s
+    return turn.at + max(decision.again_in_s or 0.0, 1.0) if decision.reason is Reason.COOLDOWN else None
 
 
 def deadline_of(incident: Incident, runbook: Runbook) -> float:

@@ -238,8 +238,8 @@ def _next_attempt(turn: Turn, how: How) -> None:
 def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ...]) -> None:
     """Wait for a hold that ends by itself, with a limit. Keeps the first of two checks that found the queues stuck."""
     verify = turn.runbook.verify
-    waits_on = decision.reason in (Reason.SYMPTOM_GONE, Reason.ZOMBIE_EXECUTION)
-    if min(_age_s(turn), turn.at - turn.incident.began_at) >= verify.within_s + (endings.GRACE_S if waits_on else 0.0):
+    time_s = verify.within_s + (endings.GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
+    if endings.ends_at(turn, decision) is None and min(_age_s(turn), turn.at - turn.incident.began_at) >= time_s:
         return endings.escalate(turn, decision)
     if decision.reason in (Reason.ZOMBIE_EXECUTION, Reason.RUNNER_CLOCK):
         endings.tell_wait(turn, decision)

@@ -9,7 +9,7 @@ from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Ve
 from functions.domain.model.events import MessagesDelivered, Start, Step
 from functions.domain.model.incidents import AfterRestart, Document, Incident, QueueState
 from functions.domain.model.observations import Channel, Execution, Holder, Observation, Pause, Statement, Unknown
-from functions.domain.model.runbooks import Freeze, Limits, Restart, Rules, Verify
+from functions.domain.model.runbooks import Freeze, Limits, Rules, Verify
 from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from functions.domain.texts.words import LINK_BY_HAND
 from tests.support.worlds.scenes import (
@@ -228,7 +228,7 @@ def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
         adopted = replace(RUNNING, incident=replace(RUNNING.incident, began_at=began))
         assert phase(woken(adopted, NOW + 15, seen(history=busy))) is then, "one that ended before the alert has its time, too"
     crashed = execution(9, started=-1801, ended=None)
-    late = NOW + WITHIN_S + GRACE_S + 16
+    late = NOW + WITHIN_S + 16
     result = woken(RUNNING, late, seen(now=late, history=history_of(FAILED, others=(crashed,), now=late)))
     assert last(result) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
     assert links_of(result)[0] == crashed.url
@@ -245,12 +245,14 @@ def test_a_run_that_rundeck_ended_may_still_be_at_work():
     assert card.headline == "ACT NOW: mail: the outcome of a restart is unclear"
     assert "its command may still be running (over SSH)" in " ".join(card.text)
     assert LINK_BY_HAND not in [label for label, _ in card.links]
-    waits = [(float(after_s), seen(timed_out, now=NOW + after_s, mail=ill(NOW + after_s))) for after_s in range(30, 1440, 15)]
-    book = rules(runbook(restart=Restart("job-1", max_run_s=1440.0)))
-    waited = through(first.document, waits, book)
+    waits = [(float(after_s), seen(timed_out, now=NOW + after_s, mail=ill(NOW + after_s))) for after_s in range(30, 1800, 15)]
+    waited = through(first.document, waits)
     assert (phase(waited), kinds(waited.document)) == (Phase.VERIFYING, [])
-    again = woken(waited.document, NOW + 1455, seen(timed_out, now=NOW + 1455, mail=ill(NOW + 1455)), book)
+    again = woken(waited.document, NOW + 1815, seen(timed_out, now=NOW + 1815, mail=ill(NOW + 1815)))
     assert [act.tag for act in starts(again)] == ["inc-1.2"]
+    theirs = execution(5, started=-200, ended=-190, status="aborted")
+    late = woken(document(incident()), NOW + 1595, seen(theirs, now=NOW + 1595))
+    assert (phase(late), kinds(late.document)) == (Phase.WAITING, ["held"]), "it waits for a known end"
     healed = [(after_s, seen(timed_out, now=NOW + after_s, mail=well(NOW + after_s))) for after_s in (30.0, 45.0, 60.0)]
     assert last(through(first.document, healed))[0] is Ending.RECOVERED
     used_up = replace(RUNNING, incident=replace(RUNNING.incident, restarts=2))
