@@ -56,7 +56,7 @@ def test_the_page_is_the_card_with_the_queue_as_it_is_now_and_changes_nothing(ma
     places = [
         seen.index(text)
         for text in (
-            "ACT NOW mail-delivery is stuck: approve a restart?", "What to do: Check the figures", "You can approve once, until",
+            "ACT NOW mail-delivery is stuck: approve a restart?", "What to do: Check the figures", "You can answer once, until",
             "mail.outgoing now: Stuck, 421 messages, 21 unacknowledged", "held by", "Restart", "It works on purpose",
             "Opening this page has changed nothing.", "Panel", "Proved", "Held by", "service=mail-delivery", "awaiting_approval",
             mail.incident().id,

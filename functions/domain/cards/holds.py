@@ -35,7 +35,7 @@ def say_held(card_input: CardInput) -> Content:
         text.append(would.fill(target=tidy(card_input.target.name, 200)))
     if card_input.approve_url and card_input.shown.approval.expires_at is not None:
         anyway = Text("You can approve a restart anyway, once, until {until}.")
-        text.append(Text("You can approve once, until {until}.") if reason in ASKED else anyway)
+        text.append(Text("You can answer once, until {until}.") if reason in ASKED else anyway)
     if card_input.next_at is not None and reason is not Reason.LIKELY_STUCK and urgency != "fine":  # likely waits for a day
         text.append(Text("If nothing changes, the next message comes after {next}."))
     return Content(urgency, _held_headline(card_input, urgency), text, words=first_words(reason, urgency))

@@ -118,9 +118,11 @@ REASONS: Mapping[Reason, Explained] = {
         Text("it may hang, and it may be healthy"),
         Text("See what speaks against it. If it hangs, restart it. If it works on purpose, say so: Unstick learns from it."),
     ),
-    Reason.AWAITING_APPROVAL: act(Text("it is waiting for approval"), Text("Check the figures, then approve or decline.")),
+    Reason.AWAITING_APPROVAL: act(
+        Text("it is waiting for approval"), Text("Check the figures, then restart it, or say that it works on purpose.")
+    ),
     Reason.DECLINED: watch_by_hand(
         Text("a person declined the restart"),
-        Text("Ask whoever declined it what the plan is; restart it by hand if it is needed after all."),
+        Text("If in doubt, ask whoever declined it. If it hangs after all, restart it by hand."),
     ),
 }
