@@ -4,7 +4,7 @@ as it did before is left alone, and a hang is acted on once the deadline is over
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from functions.domain.model.stalls import MARGIN, QueueStalls, Stall, StallKind
 from tests.simulation.broker import RANGE, REACH_S, Queue
@@ -14,8 +14,7 @@ from tests.simulation.models import Faults
 
 LATE_S = 15.0
 """By how much at most a length is wrong where all clocks are one."""
-SETTLED_S = 60.0
-"""A run of the job that begins so soon after the end may have caused it."""
+SETTLED_S = 60.0  # a run of the job that begins so soon after the end may have caused it
 SOON_S = 45.0
 """Beyond the deadline: the first message that waits, the rule's next evaluation, the next sample."""
 
@@ -50,10 +49,11 @@ def _why_not(past: Past, target: str, queue: Queue, stall: Stall) -> str:
         return "a run of the job lay in it"
     if any(begin < at < end for at in queue.upset):
         return "the broker was restarted, or messages were purged"
-    counters = _counters(queue, stall.kind, end) if not world.faults.scrape_s else [queue.acks]
+    counters = _counters(queue, stall, late_s) if not world.faults.scrape_s else [queue.acks]
+    soon = stall.ended_at + late_s
     # Where it could not be read for a while, it counts until it was last seen.
-    until = stall.ended_at + late_s if _is_calm(past) else min(world.now, end + DAY_S)
-    lengths = [_length(counter, end, until, stall.lasted_s) for counter in counters]
+    until = soon if _is_calm(past) else max(soon, min(world.now, end + DAY_S))
+    lengths = [one for counter in counters for one in _lengths(counter, end, (soon, until), stall.lasted_s)]
     return "" if any(stall.lasted_s <= length + late_s for length in lengths) else f"in truth {lengths}"
 
 
@@ -61,10 +61,12 @@ def _is_calm(past: Past) -> bool:
     return past.world.faults == Faults() and past.world.options >= {"untroubled", "one_clock"}
 
 
-def _counters(queue: Queue, kind: StallKind, at: float) -> list[Counter]:
+def _counters(queue: Queue, stall: Stall, late_s: float) -> list[Counter]:
     """What stood still: each consumer that held messages, by what it finished; or the queue, by what was acknowledged."""
+    kind, at = stall.kind, stall.ended_at - late_s
     if kind is StallKind.HELD:
-        return [_finished(queue, worker.id) for worker in queue.piece(at).workers if worker.holds]
+        pieces = [queue.piece(at), *(piece for piece in queue.pieces if at < piece.at < stall.ended_at + late_s)]
+        return [_finished(queue, name) for name in {worker.id for piece in pieces for worker in piece.workers if worker.holds}]
     if kind is StallKind.GONE:
         return [queue.acks]
     stay = queue.consumers(at)
@@ -79,18 +81,19 @@ def _finished(queue: Queue, name: str) -> Counter:
     return finished
 
 
-def _length(counter: Counter, at: float, until: float, most_s: float) -> float:
-    """For how long it had stood still when it moved next; not further back than needed, and 0 if it never did in this time."""
-    before = counter(at)
-    end = at
-    while end < until and counter(end) == before:
-        end += 1.0
-    after, begin = counter(end), end - 1.0
-    if before is None or after is None or after <= before:
-        return 0.0
-    while end - begin < most_s and counter(begin - 1.0) == before:
-        begin -= 1.0
-    return end - begin
+def _lengths(counter: Counter, at: float, ends: tuple[float, float], most_s: float) -> Iterator[float]:
+    """For how long it had stood still, not further back than needed, each time that it moved: until the first of `ends`, or, if
+    it did not by then, until the second."""
+    while at < ends[1]:
+        before, after = counter(at), counter(at + 1.0)
+        at += 1.0
+        if before is not None and after is not None and after > before:
+            begin = at - 1.0
+            while at - begin < most_s and counter(begin - 1.0) == before:
+                begin -= 1.0
+            yield at - begin
+            if at > ends[0]:
+                return
 
 
 def _deadline_s(past: Past, case: Held, stalls: QueueStalls | None) -> float:
