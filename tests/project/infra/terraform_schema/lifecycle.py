@@ -103,8 +103,8 @@ class Lifecycle:
         }
 
     def upgrade(self, request: Any) -> dict[str, Any]:
-        """A state is read as it was written; what it leaves out is empty."""
-        return {"upgraded_state": to_value(empty(self.blocks[request.type_name]) | json.loads(request.raw_state.json))}
+        """A state is read as it was written."""
+        return {"upgraded_state": to_value(json.loads(request.raw_state.json))}
 
     def read_data(self, request: Any) -> dict[str, Any]:
         """A version of a secret, without its value."""
