@@ -22,8 +22,8 @@ resource "google_service_account" "role" {
 # --- who builds ---
 
 locals {
-  build_account = var.build_account != null ? var.build_account : google_service_account.role["builder"].name
-  builder       = var.build_account != null ? "serviceAccount:${regex("[^/]+$", var.build_account)}" : google_service_account.role["builder"].member
+  build_account = var.build_account != null ? var.build_account : try(google_service_account.role["builder"].name, "") # while others are imported
+  builder       = "serviceAccount:${reverse(split("/", local.build_account))[0]}"
 }
 
 # The roles that Google names for an account of one's own. In organisations made since 2024 the default accounts have none of them.

@@ -131,6 +131,18 @@ def test_what_is_removed_leaves_incidents_queue_and_secrets_and_comes_back(deplo
     assert not [one for one in deployed.applied if one[1:] in KEPT and one[0] == "delete"]
 
 
+def test_a_first_deployment_whose_state_was_lost_goes_on(deployed: Project) -> None:
+    """Killed before Terraform wrote down what it had made, which it does every 20 seconds."""
+    made = len(deployed.applied)
+    deployed.save_state(deployed.state() | {"resources": []})
+    assert "already exists" in deployed.deploy()[1]
+    assert "not imported" not in deployed.type(block("terraform -chdir=infra import"))
+    status, said = deployed.deploy()
+    assert status == 0, said
+    assert not [one for one in deployed.applied[made:] if one[0] == "delete"]
+    assert "No changes" in deployed.deploy()[1]
+
+
 def test_a_secret_less_or_more_deletes_none(deployed: Project) -> None:
     """A rollback was refused where the bad release had added a secret, and a removed channel's value was deleted."""
     channel = "  extra: {type: google_chat, url: sm://my-project/unstick-chat-extra}\n"

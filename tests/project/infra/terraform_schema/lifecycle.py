@@ -72,10 +72,11 @@ FIXED = ("project", "location", "region", "name", "account_id", "bucket", "secre
 """Another value means another thing: what is there is deleted and made anew."""
 
 UNIQUE = {
-    "google_storage_bucket", "google_cloud_tasks_queue", "google_service_account", "google_cloudfunctions2_function",
-    "google_cloud_scheduler_job",
+    "google_storage_bucket": "my-project", "google_cloud_tasks_queue": "queues", "google_service_account": "serviceAccounts",
+    "google_cloudfunctions2_function": "functions", "google_cloud_scheduler_job": "jobs",
+    "google_artifact_registry_repository": "repositories",
 }  # fmt: skip
-"""What has a name that nothing else in the project may have."""
+"""What has a name that nothing else in the project may have, and what stands before that name in the id to import it by."""
 
 
 def read_lines(variable: str) -> list[str]:
@@ -83,9 +84,10 @@ def read_lines(variable: str) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def exists(kind: str, name: str) -> bool:
+def find(kind: str, name: str) -> Any:
+    """What stands there under a unique name, or None."""
     changes = [one for one in map(json.loads, read_lines("UNSTICK_FAKE_CLOUD")) if (one["type"], one["name"]) == (kind, name)]
-    return kind in UNIQUE and bool(changes) and changes[-1]["did"] != "delete"
+    return changes[-1]["after"] if kind in UNIQUE and changes else None
 
 
 class Lifecycle:
@@ -129,21 +131,19 @@ class Lifecycle:
         of = planned or before
         own = named(of)
         if planned is not None and before is None:
-            said = f"Error 409: {kind} {own} already exists" if exists(kind, own) else ""
+            said = f"Error 409: {kind} {own} already exists" if find(kind, own) else ""
             said = "Build failed" if f"{kind}:{own}" in read_lines("UNSTICK_FAKE_FAILS") else said
             if said:
                 return LEGACY | {"new_state": to_value(None), "diagnostics": [to_mistake([], said)]}
         did = "create" if before is None else "delete" if planned is None else "update"
+        after = fill(self.blocks[kind], planned, given_out(kind, of)) if planned is not None else None
         if path := os.environ.get("UNSTICK_FAKE_CLOUD"):
             with Path(path).open("a", encoding="utf-8") as log:
-                log.write(json.dumps({"did": did, "type": kind, "name": own}) + "\n")
-        after = fill(self.blocks[kind], planned, given_out(kind, of)) if planned is not None else None
+                log.write(json.dumps({"did": did, "type": kind, "name": own, "after": after}) + "\n")
         return LEGACY | {"new_state": to_value(after)}
 
     def take(self, request: Any) -> dict[str, Any]:
-        """Import: an existing thing with the id that was asked for."""
-        imported = empty(self.blocks[request.type_name]) | {"id": request.id}
-        for name in ("name", "secret_id", "account_id"):
-            if name in imported:
-                imported[name] = request.id.rsplit("/", 1)[-1]
-        return {"imported_resources": [{"type_name": request.type_name, "state": to_value(imported)}]}
+        """Import: the existing thing with the id that was asked for."""
+        *_, place, name = request.id.split("/")
+        thing = find(request.type_name, name.split("@")[0]) if place == UNIQUE.get(request.type_name) else None
+        return {"imported_resources": [{"type_name": request.type_name, "state": to_value(thing)}] if thing else []}
