@@ -19,7 +19,7 @@ from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
 from functions.domain.cards import queues
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
-from functions.domain.texts.words import INCIDENT, ON_PURPOSE, RESTART, SHORTENED, WAS_HEALTHY, log_title
+from functions.domain.texts.words import DO_NOT, INCIDENT, ON_PURPOSE, RESTART, SHORTENED, WAS_HEALTHY, log_title
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.logs import event
@@ -207,6 +207,7 @@ def _button(action: str, token: str, language: str, *, first: bool) -> dict[str,
         return {"type": "plain_text", "text": in_language(language, phrase), "emoji": False}
 
     label, style, question = BUTTONS[action]
+    label = DO_NOT if action == DECLINE and first else label
     button: dict[str, Any] = {"type": "button", "action_id": action, "text": plain(label), "value": token}
     if style and first:
         button["style"] = style

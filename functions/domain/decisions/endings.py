@@ -158,10 +158,12 @@ def end_as_not_approved(turn: Turn) -> None:
 
 
 def end_as_declined(turn: Turn, declined: Declined) -> None:
-    """End the incident because a person said that it works on purpose: what stands still is followed to its end, and counts.
+    """End the incident because a person declined. To a question whether it hangs that means that it works on purpose: what stands
+    still is followed to its end, and counts. Who only leaves a limit as it is says nothing of that.
     This isn't an escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`."""
     _note_question(turn, turn.incident.queues)
-    turn.document = confirm(turn.document, turn.incident)
+    if turn.incident.reason in ASKED:
+        turn.document = confirm(turn.document, turn.incident)
     turn.change(reason=Reason.DECLINED, detail=declined.why)
     turn.change_approval(declined_by=declined.by, nonce="")
     turn.answer(Action.HELD, Reason.DECLINED)

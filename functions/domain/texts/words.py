@@ -23,6 +23,7 @@ ALERT = Text("Alert")
 TARGET = Text("Target")
 INCIDENT = Text("Incident")
 RESTART, ON_PURPOSE, WAS_HEALTHY = Text("Restart"), Text("It works on purpose"), Text("It was healthy")
+DO_NOT = Text("Don't restart it")  # where that says nothing of the application: the card advises it
 LINK_APPROVE = Text("Approve the restart")
 LINK_ACKNOWLEDGE = Text("Acknowledge")
 LINK_BY_HAND = Text("Restart by hand")

@@ -168,7 +168,9 @@ def _environment(language: str, runner: str) -> Environment:
         finalize=lambda value: redact(value) if type(value) is str else value,
     )
     environment.filters["say"] = lambda phrase: tidy(in_language(language, phrase, runner=runner), SENTENCE)
-    environment.globals.update(language=language, labels=LABELS, buttons=BUTTONS, split_headline=split_headline)
+    environment.globals.update(
+        language=language, labels=LABELS, buttons=BUTTONS, do_not=words.DO_NOT, split_headline=split_headline
+    )
     environment.globals.update(longest_name=MAX_NAME, longest_why=MAX_WHY)
     return environment
 

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.step import step
 from functions.domain.health.stalls import add_stall
-from functions.domain.model.codes import Mode, Phase
+from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.events import Declined, MessagesDelivered, Start, TimerFired
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Execution, QueueSnapshot, Unknown
-from functions.domain.model.runbooks import Rules
+from functions.domain.model.runbooks import Freeze, Rules
 from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from tests.simulation.broker import Broker, Queue
 from tests.simulation.queues import Worker
@@ -266,3 +266,13 @@ def test_what_a_person_confirms_counts_at_once_and_waits_until_it_ends():
     play.until(700)
     assert [stall.confirmed for stall in play.document.stalls[MAIL.key].stalls] == [True]
     assert play.until(1000).phase is not Phase.ASKED
+
+
+def test_who_only_leaves_a_limit_as_it_is_teaches_nothing():
+    """It is declined to overrule a freeze, and nothing was said of the application."""
+    whole_week = Freeze(frozenset(range(7)), 0, 86400, "always")
+    book = runbook(mode=Mode.AUTO, freeze=(whole_week,))
+    play = Play(jobs(400.0), rules(book, public_url="https://unstick.example.com")).until(200)
+    assert play.document.incident.reason is Reason.FROZEN
+    play.take(Declined(play.document.incident.approval.nonce, "ann"), play.at)
+    assert [stall.confirmed for stall in play.until(700).document.stalls[MAIL.key].stalls] == [False]
