@@ -23,8 +23,8 @@ FOLLOWED_S = 2 * 86400.0  # what stands still for longer teaches nothing more
 QUEUES_KEPT = 100  # labels may choose the queue
 
 
-def learn(turn: Turn, queues: Iterable[QueueState]) -> None:
-    """Look at all that stands still, with the queues of this step, and note what has ended."""
+def learn(turn: Turn) -> None:
+    """Look at all that stands still, and note what has ended."""
     followed = []
     for standstill in turn.document.standstills:
         after = look_again(standstill, turn.seen.reading_of(standstill.queue))
@@ -38,12 +38,15 @@ def learn(turn: Turn, queues: Iterable[QueueState]) -> None:
         elif turn.at - standstill.began_at < FOLLOWED_S:
             followed.append(replace(after, due=turn.at + LOOK_S) if turn.at >= after.due else after)
     turn.document = replace(turn.document, standstills=tuple(followed))
+
+
+def begin(turn: Turn, queues: Iterable[QueueState]) -> None:
+    """Follow what stands still from now on of the queues of this step."""
     for state in queues:
         _begin(turn, state)
 
 
 def _begin(turn: Turn, state: QueueState) -> None:
-    """Follow what stands still from now on."""
     reading, runbook = turn.seen.reading_of(state.queue), turn.rules.runbooks.get(state.runbook)
     if runbook is None or not runbook.symptom.learns or reading is NOT_CHECKED:
         return

@@ -136,10 +136,13 @@ def step(
     turn.wake_at = wake_at
     if isinstance(event, events.AlertsReceived):
         turn.crowd, turn.was_saved = event.crowd, document.incident is not None
+    learns = not isinstance(event, Approved) and needs_observation(document, event, now)
+    if learns:
+        learning.learn(turn)  # first, so that what has ended counts for what is decided now
     HANDLERS[type(event)](turn, event)
     run_entered(turn)
-    if not isinstance(event, Approved) and needs_observation(document, event, now):
-        learning.learn(turn, learning.queues_of_step(document, turn.document, event, now))
+    if learns:
+        learning.begin(turn, learning.queues_of_step(document, turn.document, event, now))
     result = events.Step(_note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
     return _set_due(document, result, turn)
 

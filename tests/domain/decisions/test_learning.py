@@ -219,6 +219,17 @@ def test_a_job_is_restarted_by_default_and_not_once_two_were_seen():
     assert 325.0 <= stuck.started[0] <= 340.0, "one and a half times the second-longest, after 100 s"
 
 
+def test_what_could_not_be_noted_before_counts_for_the_restart_that_is_decided_now():
+    """The history could not be read until this very step."""
+    learned = Play(jobs(150.0, 150.0)).until(490).document
+    assert len(learned.stalls[MAIL.key].stalls) == 1
+    assert [one.ended_at is not None for one in learned.standstills] == [True]
+    play = Play(jobs(150.0, 150.0, 150.0), rules(runbook(mode=Mode.AUTO)), replace(learned, incident=None))
+    play.at = NOW + 595.0
+    play.take(alerted(case(book=runbook(mode=Mode.AUTO), starts_at=play.at), incident="inc-9"), play.at)
+    assert play.started == []
+
+
 def test_watched_since_the_first_look():
     """Also where it never stood still for long: then a healthy application is known not to."""
     document = Play(jobs(55.0)).until(600).document
