@@ -78,6 +78,11 @@ resource "terraform_data" "config" {
     }
 
     precondition {
+      condition     = !local.run_app || endswith(local.public_url, ".a.run.app") || endswith(local.public_url, ".${var.region}.run.app")
+      error_message = "public_url in the configuration is an address of another region than ${var.region}."
+    }
+
+    precondition {
       condition     = !local.run_app || var.webhook_ingress != "ALLOW_INTERNAL_AND_GCLB"
       error_message = "With webhook_ingress = ALLOW_INTERNAL_AND_GCLB, public_url in the configuration must be the load balancer's host: browsers and Grafana can't reach ${local.public_url}."
     }

@@ -98,6 +98,23 @@ def test_two_environments_in_one_project_share_nothing(deployed: Project) -> Non
     assert not [call for call in deployed.called if "delete" in call]
 
 
+def test_a_region_and_a_project_of_any_name_are_written_into_the_configurations(project: Project) -> None:
+    """Production kept Tokyo's address, and staging got secrets of a project that doesn't exist."""
+    for beginning in ('sed "s/example-project', "{ cat unstick.production.tfvars"):
+        project.type(block(beginning).replace("my-project", "my-unstick").replace("asia-northeast1", "europe-west4"))
+    right = (project.folder / "unstick.staging.yaml").read_text(encoding="utf-8")
+    assert "https://unstick-staging-webhook-123456789012.europe-west4.run.app" in right
+    assert "queue: projects/my-unstick/locations/europe-west4/queues/unstick-staging\n" in right
+    assert right.count("sm://my-unstick/unstick-staging-") == len(NAMES)
+
+
+def test_the_address_of_another_region_fails_the_plan(project: Project) -> None:
+    """Grafana and approval links would go there."""
+    project.change("unstick.production.yaml", "asia-northeast1.run.app", "europe-west4.run.app")
+    assert "public_url in the configuration is an address of another region than asia-northeast1." in project.deploy()[1]
+    assert project.applied == []
+
+
 def test_the_variables_of_one_with_the_state_of_the_other_are_refused(deployed: Project) -> None:
     """Whoever forgets `init` before staging would rename production, and lose its bucket and queue."""
     before = deployed.applied
