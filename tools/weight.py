@@ -62,10 +62,10 @@ NO_CODE = {
 Row = tuple[str, int, int | None]
 
 STANDS = {
-    "code lines reachable from webhook and verify": 9_156,
-    "code lines of functions/": 12_098,
-    "lines of functions/": 18_965,
-    "lines of tests/": 36_332,
+    "code lines reachable from webhook and verify": 8_940,
+    "code lines of functions/": 11_845,
+    "lines of functions/": 18_730,
+    "lines of tests/": 33_280,
 }
 """Rows that are still over their limit, and what they may weigh until then. Amounts only go down."""
 
