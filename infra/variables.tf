@@ -20,6 +20,15 @@ variable "functions" {
   description = "Memory, concurrency and instances of each function."
   type        = any
   default     = null
+
+  # Terraform drops what the module's type doesn't have.
+  validation {
+    condition = var.functions == null ? true : alltrue([
+      for entry, size in var.functions :
+      contains(["webhook", "verify", "report"], entry) && length(setsubtract(keys(size), ["memory", "concurrency", "min_instances", "max_instances"])) == 0
+    ])
+    error_message = "functions has webhook, verify and report, and each of them memory, concurrency, min_instances and max_instances."
+  }
 }
 
 variable "network" {
@@ -50,6 +59,11 @@ variable "schedule" {
   description = "When check and report run, as cron."
   type        = any
   default     = null
+
+  validation {
+    condition     = var.schedule == null ? true : length(setsubtract(keys(var.schedule), ["report", "check"])) == 0
+    error_message = "schedule has report and check."
+  }
 }
 
 variable "archive_days" {

@@ -108,6 +108,16 @@ def test_a_region_and_a_project_of_any_name_are_written_into_the_configurations(
     assert right.count("sm://my-unstick/unstick-staging-") == len(NAMES)
 
 
+@pytest.mark.parametrize(
+    "typo", ["functions = { webhook = { max_instance = 2 } }", "functions = { web = {} }", "schedule = { chek = null }"]
+)
+def test_a_typo_in_a_variable_fails_the_plan(project: Project, typo: str) -> None:
+    """Terraform itself drops what a type doesn't have, and a limit was not set."""
+    project.change("unstick.production.tfvars", "alert_emails", f"{typo}\nalert_emails")
+    assert f"{typo.split(maxsplit=1)[0]} has " in project.deploy()[1]
+    assert project.applied == []
+
+
 def test_the_address_of_another_region_fails_the_plan(project: Project) -> None:
     """Grafana and approval links would go there."""
     project.change("unstick.production.yaml", "asia-northeast1.run.app", "europe-west4.run.app")
