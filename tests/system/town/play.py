@@ -258,7 +258,7 @@ def judge(scene: Scene, cards: Sequence[Card], stalls: tuple[Stall, ...], for_s:
     doesn't count."""
     began_at = None if scene.began_at is None else max(scene.began_at, opened_at)
     cards = [card for card in cards if card.at >= opened_at]
-    before = QueueStalls(0.0, tuple(one for one in stalls if one.ended_at < (began_at or 0.0)))
+    before = QueueStalls(0.0, tuple(one for one in stalls if one.began_at < (began_at or 0.0)))
     for_s = max(for_s, *(before.deadline_s(kind) for kind in StallKind))
     seconds = None
     if scene.broken:
