@@ -134,14 +134,14 @@ def _look_at_queue(standstill: Standstill, snapshot: QueueSnapshot) -> Standstil
 
 
 def _has_lost(standstill: Standstill, reading: Reading) -> bool:
-    """Whether messages left the queue unacknowledged since it began: purged, or expired. The figures are up to two samples
-    apart, so as much as moves in that time doesn't count."""
+    """Whether messages left the queue unacknowledged since it began: purged, or expired. Both counters are up to two samples
+    late, so as much as moves in that time doesn't count."""
     if not isinstance(reading, QueueSnapshot) or standstill.left is None or reading.published is None:
         return False
     counters = (reading.history.publishes, reading.ack_samples)
     steps = [step for counter in counters for step in steps_of(drop_gaps(counter)[-LATELY:])]
     left = reading.published - reading.depth - (reading.acks or 0)
-    return left - standstill.left > 2 * max(steps, default=0)
+    return left - standstill.left > 4 * max(steps, default=0)
 
 
 def _find_end(standstill: Standstill, counter: Samples, now: float) -> float:

@@ -11,16 +11,16 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.step import step
-from functions.domain.health.stalls import add_stall
+from functions.domain.health.stalls import add_stall, look_again
 from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.events import Declined, MessagesDelivered, Start, TimerFired
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Execution, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Freeze, Rules
-from functions.domain.model.stalls import QueueStalls, Stall, StallKind
+from functions.domain.model.stalls import QueueStalls, Stall, StallKind, Standstill
 from tests.simulation.broker import Broker, Queue
 from tests.simulation.queues import Worker
-from tests.support.worlds.scenes import AHEAD_S, MAIL, NOW, alerted, case, history_of, rules, runbook, seen
+from tests.support.worlds.scenes import AHEAD_S, MAIL, NOW, alerted, case, history_of, rules, runbook, seen, snapshot
 
 SUSPECTED_S = 40.0
 HELD, UNSERVED, GONE = StallKind.HELD, StallKind.UNSERVED, StallKind.GONE
@@ -287,3 +287,13 @@ def test_who_only_leaves_a_limit_as_it_is_teaches_nothing():
     assert play.document.incident.reason is Reason.FROZEN
     play.take(Declined(play.document.incident.approval.nonce, "ann"), play.at)
     assert [stall.confirmed for stall in play.until(700).document.stalls[MAIL.key].stalls] == [False]
+
+
+def test_figures_of_different_ages_are_no_purge():
+    """At one message a second: what was published was 9 s old when it began, and what was acknowledged is 5 s old now."""
+    ended = Standstill(MAIL, "mail", GONE, NOW - 90.0, NOW, NOW, left=-9, ended_at=NOW)
+    counter = tuple((NOW + 60.0 - age, 995 - age) for age in range(60, -1, -5))
+    flows = replace(snapshot(0, at=NOW + 60.0), published=1000, acks=995, ack_samples=counter)
+    flows = replace(flows, history=replace(flows.history, publishes=counter))
+    assert look_again(ended, flows) == ended
+    assert look_again(replace(ended, left=-30), flows) is None, "a purge"
