@@ -41,6 +41,7 @@ class Case(Struct, frozen=True):
     restarts: frozenset[str]  # marks, since two incidents may know of the same restart by hand
     holders: frozenset[tuple[str, str]]  # (name, host) of those that held messages
     became: Became | None
+    stalls: Mapping[str, Phrase]  # what was learned of each queue by then
 
 
 class Counts(Struct, frozen=True):
@@ -59,6 +60,7 @@ class RunbookReport(Struct, frozen=True):
     root_cause: str
     now: Counts
     before: Counts
+    stalls: Mapping[str, Phrase] = {}  # the newest of each queue: how long it stood still and went on
 
 
 class Report(Struct, frozen=True):
@@ -113,6 +115,7 @@ def to_case(record: Archive) -> Case:
         frozenset(run.tag or run.id for run in ran),  # the runner's own retries share the tag
         frozenset(holder for queue in incident.queues for holder in _list_holders(queue)),
         find_course(record),
+        {queue.queue.name: queue.stalls for queue in incident.queues if queue.stalls},
     )
 
 
@@ -128,10 +131,18 @@ def count(cases: Iterable[Case], rules: Rules, at: float, days: int) -> Report:
         if case.ended_at >= at - 2 * days * DAY_S:
             (now if case.ended_at >= at - days * DAY_S else before)[case.runbook].append(case)
     causes = {name: runbook.root_cause for name, runbook in rules.runbooks.items()}
-    runbooks = [RunbookReport(name, causes.get(name, ""), _count(now[name]), _count(before[name])) for name in {**now, **before}]
+    runbooks = [
+        RunbookReport(name, causes.get(name, ""), _count(now[name]), _count(before[name]), _list_stalls(now[name]))
+        for name in {**now, **before}
+    ]
     runbooks.sort(key=lambda book: (-book.now.stuck_s, -book.before.stuck_s, book.runbook))
     of_now, of_before = ([case for cases_of in part.values() for case in cases_of] for part in (now, before))
     return Report(at, days, _count(of_now), _count(of_before), tuple(runbooks))
+
+
+def _list_stalls(cases: list[Case]) -> dict[str, Phrase]:
+    newest = sorted(cases, key=lambda case: case.ended_at)
+    return {name: said for case in newest for name, said in case.stalls.items()}
 
 
 def _count(cases: list[Case]) -> Counts:
@@ -172,6 +183,7 @@ def compose(cost: Report, rules: Rules) -> Card:
         *_say_unread(cost),
         *(nobody.fill(runbook=tidy(book.runbook, NAME)) for book in active if not book.root_cause),
         *(phrase for phrase in observed if phrase),
+        *(named(tidy(name, NAME), said) for book in active for name, said in book.stalls.items()),
     ]
     links = ((named(LINK_CAUSE, tidy(book.runbook, 40)), safe_url(book.root_cause)) for book in shown)
     urgency = "plan" if cost.now.incidents else "fine"

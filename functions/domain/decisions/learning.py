@@ -16,9 +16,9 @@ from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot
 from functions.domain.model.stalls import QueueStalls, Standstill
 
-SETTLED_S = (
-    60.0  # a run of the job that begins so soon after the end may have caused it: the clocks differ, and so do the figures
-)
+SETTLED_S = 60.0
+"""A run of the job that begins so soon after the end may have caused it: the clocks differ, and so do the figures."""
+
 FOLLOWED_S = 2 * 86400.0  # what stands still for longer teaches nothing more
 QUEUES_KEPT = 100  # labels may choose the queue
 

@@ -140,6 +140,18 @@ def test_runbooks_are_listed_by_how_long_they_were_stuck() -> None:
     assert card.text[0].endswith(": nobody owns the bug yet. Open a ticket and put its link into the runbook as root_cause.")
 
 
+def test_the_newest_that_was_learned_of_each_queue_is_said() -> None:
+    """However the incidents are read; where nothing was learned, nothing is."""
+
+    def known(days_ago: float, number: int, said: str) -> Archive:
+        queue = QueueState(to_queue("/", "mail.delivery"), "mail", 0.0, stalls=said)
+        return record(days_ago, number, queues=(queue,))
+
+    newest, older = known(1.0, 1, "it held messages 2 times"), known(2.0, 2, "it held messages 1 time")
+    assert card_of(newest, older).text[-1] == "mail.delivery: it held messages 2 times"
+    assert not any("mail.delivery" in line for line in card_of(record(1.0, 3)).text)
+
+
 def test_a_period_without_an_incident_is_fine() -> None:
     """The one before is shown all the same."""
     card = card_of(record(8, 1))
