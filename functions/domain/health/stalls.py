@@ -86,7 +86,7 @@ def _digest(snapshot: QueueSnapshot) -> str:
 def look_again(standstill: Standstill, reading: Reading) -> Standstill | None:
     """The standstill after this reading, with its end if it has ended; None if it ended in a way that teaches nothing."""
     after = _look(standstill, reading) if standstill.ended_at is None else standstill
-    return None if after is not None and after.ended_at is not None and _has_lost(after, reading) else after
+    return None if after is not None and after.ended_at is not None and _is_miscounted(after, reading) else after
 
 
 def _look(standstill: Standstill, reading: Reading) -> Standstill | None:
@@ -133,15 +133,15 @@ def _look_at_queue(standstill: Standstill, snapshot: QueueSnapshot) -> Standstil
     return replace(standstill, ended_at=_find_end(standstill, snapshot.ack_samples, snapshot.at))
 
 
-def _has_lost(standstill: Standstill, reading: Reading) -> bool:
-    """Whether messages left the queue unacknowledged since it began: purged, or expired. Both counters are up to two samples
-    late, so as much as moves in that time doesn't count."""
+def _is_miscounted(standstill: Standstill, reading: Reading) -> bool:
+    """Whether more left the queue since it began than was acknowledged (a purge, an expiry), or less (a node's counters came
+    back). Both counters are up to two samples late, so as much as moves in that time doesn't count."""
     if not isinstance(reading, QueueSnapshot) or standstill.left is None or reading.published is None:
         return False
     counters = (reading.history.publishes, reading.ack_samples)
     steps = [step for counter in counters for step in steps_of(drop_gaps(counter)[-LATELY:])]
     left = reading.published - reading.depth - (reading.acks or 0)
-    return left - standstill.left > 4 * max(steps, default=0)
+    return abs(left - standstill.left) > 4 * max(steps, default=0)
 
 
 def _find_end(standstill: Standstill, counter: Samples, now: float) -> float:

@@ -178,6 +178,18 @@ class Missed(Queue):
         return replace(read, ack_samples=acks)
 
 
+def came_back() -> Play:
+    """A node that sends no statistics takes what it counted out of the sum, and it comes back while the consumer still hangs."""
+    queue = working(dataclasses.replace(worker("b"), node="b"))
+    queue.turn(NOW - 1000.0, (worker(),))
+    queue.turn(NOW + 100.0, (dataclasses.replace(worker(), rate=0.0),))
+    play = Play(queue, broker=Broker(monitoring=False))
+    play.broker.silent.add("b")
+    play.until(300)
+    play.broker.silent.clear()
+    return play
+
+
 def purged() -> Play:
     """What waits is purged while the consumer, which takes nothing, stays; then it works again."""
     idle = dataclasses.replace(worker(), rate=0.0)
@@ -189,7 +201,7 @@ def purged() -> Play:
     return Play(queue)
 
 
-@pytest.mark.parametrize("course", [replaced, closed, timed_out, beside, restarted, rebooted, purged])
+@pytest.mark.parametrize("course", [replaced, closed, timed_out, beside, restarted, rebooted, came_back, purged])
 def test_what_did_not_end_by_itself_teaches_nothing(course):
     assert course().until(1500).learned == []
 
