@@ -14,7 +14,7 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.events import AlertsReceived, Event, WasHealthy
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot
-from functions.domain.model.stalls import QueueStalls, Standstill
+from functions.domain.model.stalls import QueueStalls, StallKind, Standstill
 
 SETTLED_S = 60.0
 """A run of the job that begins so soon after the end may have caused it: the clocks differ, and so do the figures."""
@@ -52,8 +52,10 @@ def _begin(turn: Turn, state: QueueState) -> None:
         return
     trust = to_trust(state.looks, reading, turn.at) if isinstance(reading, QueueSnapshot) else Trust()
     followed = turn.document.standstills
-    kinds = {standstill.kind for standstill in followed if standstill.queue.key == state.queue.key}
-    new = [one for one in find_standstills(state.queue, runbook, reading, trust) if one.kind not in kinds]
+    own = {standstill.kind: standstill for standstill in followed if standstill.queue.key == state.queue.key}
+    new = [one for one in find_standstills(state.queue, runbook, reading, trust) if one.kind not in own]
+    if gone := own.get(StallKind.GONE):  # whoever takes nothing now has only come since
+        new = [replace(one, began_at=max(one.began_at, gone.seen_at)) for one in new]
     new = [one for one in new if not _is_spoiled(turn, one)]
     turn.document = replace(turn.document, standstills=(*followed, *new))
     if state.queue.key not in turn.document.stalls:

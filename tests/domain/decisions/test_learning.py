@@ -132,6 +132,13 @@ def test_consumers_that_stay_and_take_nothing_for_a_while_teach_unserved():
     assert Play(paused).until(600).learned == [(UNSERVED, 150)]
 
 
+def test_who_came_back_idle_is_unserved_only_since():
+    """The time without any consumer is another stall."""
+    idle = dataclasses.replace(worker("b"), rate=0.0)
+    course = then(then(then(working(), 100.0), 400.0, idle), 700.0, worker("b"))
+    assert all(length <= 320 for kind, length in Play(course).until(1200).learned if kind is UNSERVED)
+
+
 def replaced() -> Play:
     """Somebody mends the hang by hand, out of Unstick's sight: another process takes the message."""
     return Play(then(hung(), 300.0, worker("new")))
