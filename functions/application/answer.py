@@ -124,7 +124,7 @@ def _to_event(given: Answer, document: Document) -> Event:
     if given.action == DECLINE:
         return Declined(given.nonce, given.by, given.why)
     if given.action == HEALTHY:
-        return WasHealthy(given.nonce, given.by)
+        return WasHealthy(given.nonce)
     return Acknowledged(given.by, document.escalation.incident if document.escalation else "")
 
 

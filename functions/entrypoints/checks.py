@@ -18,7 +18,6 @@ from functions.application.ports import Chat, Finding, Query
 from functions.bootstrap import Adapters
 from functions.domain.decisions.matching import NotRendered, find_overlaps, last_matches
 from functions.domain.decisions.step import Queues
-from functions.domain.health.rows import Terms
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import NO_RUNBOOK_KEY, QueueRef, TurnedAway
 from functions.domain.model.codes import Mode
@@ -237,13 +236,13 @@ def _check_watching(
     readings = sort(run_parallel(calls, timeout_s=timeout_s / 2))
     for name, runbook in runbooks.items():
         symptom, queue, is_auto = runbook.symptom, queues.get(name), runbook.mode is Mode.AUTO
-        stalls = {key: one for document in documents if name in document.matched for key, one in document.stalls.items()}
-        seen = {key.split(":", 2)[2]: one for key, one in stalls.items() if key.startswith(f"{symptom.kind}:")}
+        stalls = {key: known for document in documents if name in document.matched for key, known in document.stalls.items()}
+        seen = {key.split(":", 2)[2]: known for key, known in stalls.items() if key.startswith(f"{symptom.kind}:")}
         learned = stalls.get(queue.key) if queue else None
         watched: Mapping[str, QueueStalls | None] = {queue.name: learned} if queue else seen or {"its queue": None}
-        for each, one in watched.items():
-            if symptom.learns and (one or is_auto):
-                yield _say_watched(f"{name}: {each} was watched", symptom, one, ports.now())
+        for each, known in watched.items():
+            if symptom.learns and (known or is_auto):
+                yield _say_watched(f"{name}: {each} was watched", symptom, known, ports.now())
         needed = ports.symptoms[symptom.kind].Keys.NEEDED_BY_AUTO
         if needed and queue and not is_auto:
             yield _say_needed(name, needed, symptom, queue, readings[queue.key], learned or QueueStalls(0.0))
@@ -256,16 +255,12 @@ def _say_watched(what: str, symptom: Symptom, learned: QueueStalls | None, now: 
     return Finding(what, True, join((f"for {duration(now - learned.since)}", say_stalls(symptom, learned))))
 
 
-def _deadline_s(symptom: Symptom, learned: QueueStalls, kind: StallKind) -> float:
-    return Terms(learned=learned).with_deadline(symptom, kind).for_s
-
-
 def _say_needed(
     name: str, needed: Iterable[str], symptom: Symptom, queue: QueueRef, reading: object, learned: QueueStalls
 ) -> Finding:
     """By who consumes now, and by what was seen. Deployments count by themselves (`gone`), whatever `for` is."""
     users = list(reading.users) if isinstance(reading, QueueSnapshot) else []
-    for_s = max(_deadline_s(symptom, learned, kind) for kind in (StallKind.HELD, StallKind.UNSERVED))
+    for_s = max(symptom.bound_s(learned.deadline_s(kind)) for kind in (StallKind.HELD, StallKind.UNSERVED))
     values = {**queue.keys, "users": users or ["..."], "for": f"{math.ceil(for_s / 10) * 10}s"}
     line = ", ".join(f"{key}: {json.dumps(values[key], ensure_ascii=False)}" for key in needed)
     return Finding(f"{name}: what mode auto needs", True, f"symptom: {{{symptom.kind}: {{{line}}}}}")

@@ -226,8 +226,8 @@ def _make(reference: str, path: Path) -> None:
     """Write a random secret to the file, readable by its owner only, unless it exists. Several processes may do so at once: all
     get the same one, since a link appears with its whole content, and only once."""
     with suppress(FileNotFoundError):
-        made = path.stat()
-        if made.st_uid not in (0, os.geteuid()) or made.st_mode & 0o077:
+        file_status = path.stat()
+        if file_status.st_uid not in (0, os.geteuid()) or file_status.st_mode & 0o077:
             remedy = Text("Remove it if nothing is signed with it yet; else `chown` and `chmod 600` it.")
             raise _denied(Text("others may have made or read {reference}", reference=reference), remedy)
         return

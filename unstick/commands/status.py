@@ -91,7 +91,7 @@ def _read(ports: Adapters, days: int, last: int) -> State:
     recent = sorted(ended, key=lambda record: -record.outcome.at)[:last]
     opened = sorted((document for document in documents.readable if document.open), key=lambda document: document.due or 0.0)
     called = [document for document in documents.readable if document.incident is None]
-    escalated = tuple(one for one in called if one.escalation and now - one.escalation.at < ESCALATION_HOLDS_S)
+    escalated = tuple(each for each in called if each.escalation and now - each.escalation.at < ESCALATION_HOLDS_S)
     matches = last_matches(ports.rules.runbooks, documents.readable)
     away = next((document.turned_away for document in documents.readable if document.key == NO_RUNBOOK_KEY), TurnedAway())
     unreadable = documents.unreadable, tuple(recent), archive_unreadable
@@ -102,7 +102,7 @@ def _read(ports: Adapters, days: int, last: int) -> State:
 def _list_stalls(rules: Rules, documents: Sequence[Document]) -> tuple[str, ...]:
     """How long each queue stood still and went on, and when it is called stuck."""
     books = [(document, rules.runbooks.get(name)) for document in documents for name in document.matched]
-    said = [(key, say_stalls(book.symptom, one)) for document, book in books if book for key, one in document.stalls.items()]
+    said = [(key, say_stalls(book.symptom, known)) for document, book in books if book for key, known in document.stalls.items()]
     return tuple(dict.fromkeys(f"{key.split(':', 2)[2]}: {stalls}" for key, stalls in said if stalls))
 
 

@@ -135,7 +135,7 @@ GOES_ON = Text("its command may still be running (over SSH)")
 def unstopped(context: GuardContext) -> Decision | None:
     """Wait until `max_run` is over since the start of a run that the runner ended, and whose command may go on."""
     history, max_run_s = context.history, context.runbook.restart.max_run_s
-    runs = (one for one in history.executions if one.may_go_on and history.running_s(one) <= max_run_s)
+    runs = (run for run in history.executions if run.may_go_on and history.running_s(run) <= max_run_s)
     execution = next(runs, None)
     if execution is None:
         return None

@@ -64,8 +64,8 @@ def judge_queues(context: GuardContext) -> Judged:
 
 def terms_for(runbook: Runbook, document: Document, queue: QueueRef) -> Terms:
     """The runbook's terms for this queue, with what was learned of it and what people said."""
-    followed = (one for one in document.standstills if one.queue.key == queue.key and one.ended_at is None)
-    on_purpose = frozenset(one.kind for one in followed if one.confirmed)
+    followed = (each for each in document.standstills if each.queue.key == queue.key and each.ended_at is None)
+    on_purpose = frozenset(each.kind for each in followed if each.confirmed)
     return terms_of(runbook, document.stalls.get(queue.key), on_purpose)
 
 
@@ -151,9 +151,9 @@ def delivery_limit(context: GuardContext) -> Decision | None:
     limits = []
     for queue in (state.queue for state in context.incident.queues):
         reading = context.seen.reading_of(queue)
-        held = isinstance(reading, QueueSnapshot) and reading.unacked
-        if held and isinstance(reading, QueueSnapshot) and reading.returns is not None and reading.returns.may_drop:
-            limit = reading.returns.limit if reading.returns.limit is not None else Text("unknown")
+        returns = reading.returns if isinstance(reading, QueueSnapshot) and reading.unacked else None
+        if returns is not None and returns.may_drop:
+            limit = returns.limit if returns.limit is not None else Text("unknown")
             limits.append(named(queue.name, Text("delivery limit {limit}", limit=limit)))
     if not limits:
         return None

@@ -16,10 +16,10 @@ from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot
 from functions.domain.model.stalls import QueueStalls, StallKind, Standstill
 
-SETTLED_S = 60.0
+CAUSED_S = 60.0
 """A run of the job that begins so soon after the end may have caused it: the clocks differ, and so do the figures."""
 
-FOLLOWED_S = 2 * 86400.0  # what stands still for longer teaches nothing more
+FOLLOWED_AT_MOST_S = 2 * 86400.0  # what stands still for longer teaches nothing more
 QUEUES_KEPT = 100  # labels may choose the queue
 
 
@@ -31,11 +31,11 @@ def learn(turn: Turn) -> None:
         if after is None or _is_spoiled(turn, after):
             continue
         if stall := end_of(after):
-            if turn.history is not None and turn.at >= stall.ended_at + SETTLED_S:
+            if turn.history is not None and turn.at >= stall.ended_at + CAUSED_S:
                 _note(turn, standstill.queue, add_stall(_learned(turn, standstill.queue), stall))
             else:
-                followed.append(replace(after, due=max(stall.ended_at + SETTLED_S, turn.at + SETTLED_S / 2)))
-        elif turn.at - standstill.began_at < FOLLOWED_S:
+                followed.append(replace(after, due=max(stall.ended_at + CAUSED_S, turn.at + CAUSED_S / 2)))
+        elif turn.at - standstill.began_at < FOLLOWED_AT_MOST_S:
             followed.append(replace(after, due=turn.at + LOOK_S) if turn.at >= after.due else after)
     turn.document = replace(turn.document, standstills=tuple(followed))
 
@@ -53,10 +53,10 @@ def _begin(turn: Turn, state: QueueState) -> None:
     trust = to_trust(state.looks, reading, turn.at) if isinstance(reading, QueueSnapshot) else Trust()
     followed = turn.document.standstills
     own = {standstill.kind: standstill for standstill in followed if standstill.queue.key == state.queue.key}
-    new = [one for one in find_standstills(state.queue, runbook, reading, trust) if one.kind not in own]
+    new = [begun for begun in find_standstills(state.queue, runbook, reading, trust) if begun.kind not in own]
     if gone := own.get(StallKind.GONE):  # whoever takes nothing now has only come since
-        new = [replace(one, began_at=max(one.began_at, gone.seen_at)) for one in new]
-    new = [one for one in new if not _is_spoiled(turn, one)]
+        new = [replace(begun, began_at=max(begun.began_at, gone.seen_at)) for begun in new]
+    new = [begun for begun in new if not _is_spoiled(turn, begun)]
     turn.document = replace(turn.document, standstills=(*followed, *new))
     if state.queue.key not in turn.document.stalls:
         _note(turn, state.queue, _learned(turn, state.queue))
@@ -64,7 +64,7 @@ def _begin(turn: Turn, state: QueueState) -> None:
 
 def _is_spoiled(turn: Turn, standstill: Standstill) -> bool:
     """Whether a run of the target's job, whoever started it, lay in it or within a minute of its end."""
-    until = turn.at if standstill.ended_at is None else standstill.ended_at + SETTLED_S
+    until = turn.at if standstill.ended_at is None else standstill.ended_at + CAUSED_S
     for run in count_as_restarts(turn.history) if turn.history else ():
         ahead_s = turn.history.ahead_s(turn.at) if turn.history else 0.0
         began, ended = run.runner_started_at, run.runner_ended_at
@@ -87,15 +87,17 @@ def _note(turn: Turn, queue: QueueRef, learned: QueueStalls) -> None:
 def confirm(document: Document, incident: Incident) -> Document:
     """The document after a person said that the incident's queues stand still on purpose: their full length counts."""
     keys = {state.queue.key for state in incident.queues}
-    said = tuple(replace(one, confirmed=True) if one.queue.key in keys else one for one in document.standstills)
-    return replace(document, standstills=said)
+    said = (replace(each, confirmed=True) if each.queue.key in keys else each for each in document.standstills)
+    return replace(document, standstills=tuple(said))
 
 
 def on_healthy(turn: Turn, event: WasHealthy) -> None:
     """A person says that the restart met a healthy application: people are asked until one such stall has ended by itself."""
     outcome = turn.document.find_doubtable(event.nonce)
-    for queue in outcome.queues if outcome else ():
-        learned, kind = _learned(turn, queue), outcome.kinds.get(queue.key) if outcome else None
+    if outcome is None:
+        return
+    for queue in outcome.queues:
+        learned, kind = _learned(turn, queue), outcome.kinds.get(queue.key)
         if kind is not None and kind not in learned.doubted:
             _note(turn, queue, replace(learned, doubted=(*learned.doubted, kind)))
 

@@ -263,7 +263,7 @@ def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
     if turn.at >= endings.deadline_of(turn.incident, turn.runbook):
         return endings.escalate(turn, hold(unsent, event.refusal))
     turn.change(phase=Phase.DEFERRED)
-    defer(turn, 0.0)
+    defer(turn)
 
 
 def _handle_busy(turn: Turn, detail: Phrase) -> None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.health.looks import note_snapshot
-from functions.domain.health.rows import Terms, Trust, find_held, terms_of
+from functions.domain.health.rows import NOTHING_LEARNED, Terms, Trust, find_held
 from functions.domain.health.samples import (
     RECENT_S,
     SETTLED_S,
@@ -39,8 +39,8 @@ class Since(Struct, frozen=True):
 
 def be_patient(runbook: Runbook, learned: QueueStalls | None) -> Runbook:
     """The runbook for a queue of which stalls are known: after a restart, too, it may stand still for as long."""
-    symptom, terms = runbook.symptom, terms_of(runbook, learned)
-    deadlines_s = {kind: terms.with_deadline(symptom, kind).for_s for kind in StallKind}
+    symptom, known = runbook.symptom, learned or NOTHING_LEARNED
+    deadlines_s = {kind: symptom.bound_s(known.deadline_s(kind)) for kind in StallKind}
     longest_s = max(deadlines_s.values())
     if longest_s <= symptom.for_s:
         return runbook
@@ -150,7 +150,7 @@ def keeps_moving(runbook: Runbook, snapshot: QueueSnapshot) -> bool:
     if not present or snapshot.channels is None or snapshot.blind is not None or snapshot.unseen is not None:
         return False
     holding = (channel for channel in snapshot.channels if channel.is_holding)
-    moves = rises_in_both_halves(within(drop_gaps(snapshot.ack_samples), for_s)) if snapshot.ack_samples else False
+    moves = rises_in_both_halves(within(drop_gaps(snapshot.ack_samples), for_s))
     return moves and all(still_s(channel.work) < for_s / 2 for channel in holding)
 
 

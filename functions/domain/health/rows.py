@@ -76,8 +76,7 @@ class Terms(Struct, frozen=True):
 
     def with_deadline(self, symptom: Symptom, kind: StallKind) -> Symptom:
         """The symptom, whose `for` is the progress deadline of this kind."""
-        learned_s = min(self.learned.deadline_s(kind), symptom.for_at_most_s)
-        return replace(symptom, for_s=max(symptom.for_s, learned_s))
+        return replace(symptom, for_s=symptom.bound_s(self.learned.deadline_s(kind)))
 
     def doubt(self, symptom: Symptom, kind: StallKind) -> Phrase:
         """What people said of this kind, or what was seen of it, against a proof."""

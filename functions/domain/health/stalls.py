@@ -6,7 +6,7 @@ from hashlib import blake2s
 
 from msgspec.structs import replace
 
-from functions.domain.health.rows import Row, Terms, Trust, find_rows, terms_of
+from functions.domain.health.rows import Row, Trust, find_rows, terms_of
 from functions.domain.health.samples import drop_gaps, has_risen, steps_of
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Samples, Statement
@@ -19,19 +19,19 @@ LOOK_S = 540.0  # RabbitMQ keeps samples of 5 s for 600 s, so what ended between
 KNOWN_TO_S = 10.0
 KEPT, KEPT_S = 16, 90 * 86400.0
 LATELY = 6  # samples
-SETTLED_S = 60.0  # seconds that a look may be late
+LATE_S = 60.0  # that a look may come after it was due
 
 
 def add_stall(learned: QueueStalls, stall: Stall) -> QueueStalls:
     """Add it. Stalls that overlap count once, as the longest: one cause holds several channels. Of one after the other, without a
     pause, the second may seem to begin before the first has ended."""
     from_s, until_s = stall.began_at + KNOWN_TO_S, stall.ended_at - KNOWN_TO_S
-    same = [one for one in learned.stalls if one.kind is stall.kind and stall.ended_at - one.ended_at < KEPT_S]
-    others = tuple(one for one in learned.stalls if one.kind is not stall.kind)
-    overlaps = [one for one in same if one.began_at < until_s and from_s < one.ended_at]
-    confirmed = stall.confirmed or any(one.confirmed for one in overlaps)
-    longest = replace(max([*overlaps, stall], key=lambda one: one.lasted_s), confirmed=confirmed)
-    kept = sorted([longest, *(one for one in same if one not in overlaps)], key=lambda one: -one.lasted_s)
+    same = [known for known in learned.stalls if known.kind is stall.kind and stall.ended_at - known.ended_at < KEPT_S]
+    others = tuple(known for known in learned.stalls if known.kind is not stall.kind)
+    overlaps = [known for known in same if known.began_at < until_s and from_s < known.ended_at]
+    confirmed = stall.confirmed or any(known.confirmed for known in overlaps)
+    longest = replace(max([*overlaps, stall], key=lambda known: known.lasted_s), confirmed=confirmed)
+    kept = sorted([longest, *(known for known in same if known not in overlaps)], key=lambda known: -known.lasted_s)
     doubted = tuple(kind for kind in learned.doubted if kind is not stall.kind)
     return replace(learned, stalls=(*others, *kept[:KEPT]), doubted=doubted)
 
@@ -64,18 +64,21 @@ def _begin(queue: QueueRef, runbook: Runbook, row: Row, snapshot: QueueSnapshot)
     began = Standstill(queue, runbook.name, row.kind, snapshot.at - row.lasted_s, snapshot.at + LOOK_S, snapshot.at)
     if row.channels:
         channel = row.channels[0]
-        work = channel.work[-1][1] if channel.work else 0
-        return replace(began, channel=channel.id, connected_at=channel.connected_at, work=work, done=_count_done(channel))
+        work, done = _count_work(channel), _count_done(channel)
+        return replace(began, channel=channel.id, connected_at=channel.connected_at, work=work, done=done)
     acks = snapshot.acks or 0
     left = snapshot.published - snapshot.depth - acks if snapshot.published is not None else None
     who, again = _digest(snapshot), snapshot.redeliveries
     return replace(began, work=acks, done=acks, consumers=who, redeliveries=again, left=left)
 
 
+def _count_work(channel: Channel) -> int:
+    return channel.work[-1][1] if channel.work else 0
+
+
 def _count_done(channel: Channel) -> int:
     """How many messages it has acknowledged or rejected."""
-    work = channel.work[-1][1] if channel.work else 0
-    return (work + channel.counted) // 2 - channel.held
+    return (_count_work(channel) + channel.counted) // 2 - channel.held
 
 
 def _digest(snapshot: QueueSnapshot) -> str:
@@ -102,7 +105,7 @@ def _look(standstill: Standstill, reading: Reading) -> Standstill | None:
 def _look_at_statement(standstill: Standstill, said: Statement) -> Standstill | None:
     """It ended once `recovered` held. If `stuck` began anew meanwhile, the end was not seen."""
     if said.recovered and said.free_s is not None:
-        is_known = said.at - standstill.seen_at <= LOOK_S + SETTLED_S
+        is_known = said.at - standstill.seen_at <= LOOK_S + LATE_S
         return replace(standstill, ended_at=said.at - said.free_s if is_known else standstill.seen_at)
     if said.stuck_s is None:
         return standstill
@@ -165,7 +168,7 @@ def say_stalls(symptom: Symptom, learned: QueueStalls, kinds: Iterable[StallKind
     said: list[Phrase] = []
     for kind in kinds:
         if stalls := learned.of_kind(kind):
-            deadline_s = Terms(learned=learned).with_deadline(symptom, kind).for_s
+            deadline_s = symptom.bound_s(learned.deadline_s(kind))
             text = Text("it {stood}, for up to {longest}, and went on; it is called stuck after {deadline}")
             stood, longest = KINDS[kind].fill(count=len(stalls)), duration(stalls[0].lasted_s)
             said.append(text.fill(stood=stood, longest=longest, deadline=duration(deadline_s)))

@@ -51,10 +51,9 @@ class Acknowledged(Struct, frozen=True):
 
 
 class WasHealthy(Struct, frozen=True):
-    """A person says of a recovered incident that the restart met a healthy application."""
+    """A person says of a recovered incident that the restart met a healthy application. The log has who."""
 
     nonce: str
-    by: str
 
 
 class Resumed(Struct, frozen=True):

@@ -97,6 +97,10 @@ class Symptom(Struct, frozen=True):
     def learns(self) -> bool:
         return self.for_at_most_s > self.for_s
 
+    def bound_s(self, learned_s: float) -> float:
+        """How long a queue may stand still that was seen to for so long: `for` at least, `for_at_most` at most."""
+        return max(self.for_s, min(learned_s, self.for_at_most_s))
+
 
 class Recovered(Struct, frozen=True):
     """What is healthy again."""

@@ -107,7 +107,7 @@ def _notice(ports: Adapters, content: Content, status: int = 200, headers: Mappi
 def _list_answers(nonce: str) -> tuple[str, ...]:
     """The answers that the link is for: to an escalation, to a restart that was needless, or to a question."""
     others = {endings.ACKNOWLEDGED: (ACKNOWLEDGE,), endings.HEALTHY: (HEALTHY,)}
-    return others.get(nonce.split(".")[1:2][0] if "." in nonce else "", (APPROVE, DECLINE))
+    return others.get(nonce.partition(".")[2].partition(".")[0], (APPROVE, DECLINE))
 
 
 def _ask(ports: Adapters, key: str, nonce: str, person: Person, form: Form, warning: Phrase = "") -> Response:
