@@ -129,7 +129,7 @@ def reachable(root: Path) -> dict[str, Path]:
             continue
         found[module] = path
         package, _, _ = module.rpartition(".")
-        waiting += [*imports(path), package]
+        waiting += [*imports(path), *([package] if package else ())]
     return found
 
 
