@@ -43,11 +43,6 @@ def unobserved() -> Observe:
     return _observe_as("--offline", _Seen({ANY: unknown}, unknown, unknown, unknown))
 
 
-def stuck() -> Observe:
-    """Every queue is stuck with one consumer, there were no restarts, and the kill switch is off."""
-    return _observe_as("--against", _Seen({ANY: {"depth": 10**9, "consumers": 1, "consumer_ids": ["consumer"]}}))
-
-
 def from_file(path: str) -> Observe:
     """The observation in a JSON file; see `simulate --help`. Raises Unusable with the place of a mistake. `queues`: by
     `rabbitmq:VHOST:NAME`, or `*` for all others; with `stuck_s` or `recovered`, what its conditions say. A time of 0 or less is

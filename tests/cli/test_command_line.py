@@ -109,7 +109,7 @@ MISTAKES = [
     (["pause", "--reason", "x", "--for", "tomorrow"], 2, "--for"),
     (["check", "--label", "queue"], 2, "is not NAME=VALUE"),
     (["simulate", "none.json"], 2, "none.json: there is no such file"),
-    (["simulate", ".", "--against", "unstick.yaml"], 2, "has no *.json"),
+    (["simulate", "."], 2, "has no *.json"),
     (["simulate", "--listen", "127.0.0.1:PORT", "r.json"], 2, "Address already in use"),
     (["simulate", "--listen", "8090", "r.json"], 2, "is not HOST:PORT"),
     (["simulate", "--listen", "127.0.0.1:0", "nowhere/r.json"], 2, "can't be written"),

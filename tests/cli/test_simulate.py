@@ -2,10 +2,8 @@
 
 import gzip
 import json
-import shutil
 import time
 from base64 import b64encode
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -47,21 +45,6 @@ def test_a_stuck_queue_would_be_restarted(here: Line) -> None:
     assert decision["seen"]["queues"]["rabbitmq:/:mail.delivery"]["depth"] == 362
     assert here.rundeck.posts() == []
     assert here.ports.store.list_documents(timeout_s=5) == []
-
-
-def test_a_time_range_takes_what_came_in_it(here: Line) -> None:
-    """From `since` on and before `until`, in the configuration's time zone (UTC if none is set)."""
-    folder = here.folder / "recordings"
-    folder.mkdir()
-    for day in (1, 2, 3):
-        at = datetime(2026, 11, day, tzinfo=UTC).timestamp()
-        body = notification(alert("mail-delivery", "mail.delivery", starts_at=at))
-        request = {"request": {"body": body.decode()}, "recorded_at_unix": at}
-        (folder / f"{day}.json").write_text(json.dumps(request))
-    arguments = ("--offline", "--since", "2026-11-02", "--until", "2026-11-03T00:00")
-    assert [one["file"] for one in here.json("simulate", str(folder), *arguments, code=1)] == [str(folder / "2.json")]
-    outside = here.run("simulate", str(folder), "--since", "2026-11-04", code=2)
-    assert "the first came at 2026-11-01 00:00:00, the last at 2026-11-03 00:00:00" in " ".join(outside.stderr.split())
 
 
 def test_a_hold_is_code_1_and_says_which_guard_decides(here: Line) -> None:
@@ -201,30 +184,3 @@ def test_hostile_labels_do_a_terminal_no_harm(here: Line) -> None:
     path = here.file(alert("mail-delivery", "mail.\x1b]0;owned\x07\x1b[31m\u202edelivery", alertname="RabbitMQQueueStuck"))
     shown = here.run("simulate", path, "--offline").output
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
-
-
-# --- against another configuration ------------------------------------------------------------
-
-
-def test_what_a_changed_configuration_would_do(here: Line) -> None:
-    """Each alert that is treated otherwise, those alike in one line: code 1, as by diff. The same differs in nothing: code 0."""
-    other = here.configured(runbook("mail-delivery", mode="observe"), name="other.yaml")
-    (here.folder / "recordings").mkdir()
-    for name in ("01-hmac-firing.json", "06-resolved.json", "08-group-100.json.gz", "10-custom-payload.json"):
-        shutil.copy(RECORDINGS / name, here.folder / "recordings")
-    place = str(here.folder / "recordings")
-    same = here.json("simulate", place, "--against", str(here.config), code=0)
-    assert (same["differences"], same["recordings"], same["before"]["restarted"]) == ([], 4, 101)
-    assert "every queue stuck" in same["stated"]
-    comparison = here.json("simulate", place, "--against", str(other), code=1)
-    assert {(one["file"], one["count"]) for one in comparison["differences"]} == {
-        ("01-hmac-firing.json", 1),
-        ("08-group-100.json.gz", 100),
-    }
-    for one in comparison["differences"]:
-        assert (one["before"]["action"], one["after"]["reason"]) == ("restarted", "observe_only")
-    assert list(comparison["left_out"]) == ["10-custom-payload.json"]
-    shown = here.run("simulate", place, "--against", str(other), code=1)
-    assert "RabbitMQQueueStuck x100" in shown.stdout
-    assert "101 alerts would be treated differently" in shown.stdout
-    assert "left out: 10-custom-payload.json" in shown.stderr
