@@ -148,7 +148,7 @@ def live_observations(ports: Adapters) -> Observe:
         document, _ = load(ports, key)
         if event.cases[0].target is None:
             return document, NOTHING_SEEN
-        observation, _ = observe_systems(ports, document, event, Budget(ports, ports.monotonic() + LOOK_BUDGET_S))
+        observation = observe_systems(ports, document, event, Budget(ports, ports.monotonic() + LOOK_BUDGET_S))
         return document, observation
 
     return observe_target

@@ -1,16 +1,9 @@
-"""Documents as they are stored: JSON as their structs are typed, loaded, logged as they change; and those of the storm slots.
-
-There are up to eight of these: Cloud Storage takes one write a second to one object, and many targets may restart at the same
-moment. Each has its share of `storm.targets`, so all of them together never hold more."""
+"""Documents as they are stored: JSON as their structs are typed, loaded, logged as they change; and that of the storm slots."""
 
 import time
-import zlib
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.ports import Ports, Stored
@@ -20,16 +13,13 @@ from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Slot, Storm
 from functions.domain.model.runbooks import STORM_S
 from functions.runtime.errors import Conflict, Denied
-from functions.runtime.parallel import Calls, run_in_batches, unwrap
 from functions.runtime.structs import convert
 from functions.runtime.text import Text
 
 T = TypeVar("T")
 STORE_S = 5.0
 LIST_S = 60.0  # seconds to list all documents: Cloud Storage lists 1,000 with each request, one after the other
-AT_ONCE = 16  # calls to the store, where many documents or records are read
-PAUSE_KEY, FIRST_SHARD = "pause", "storm"
-MOST_SHARDS = 8
+PAUSE_KEY, STORM_KEY = "pause", "storm"
 TRIES = 50  # each conflict means that another process made progress, so this many indicate a defect. Usually the time ends first
 
 
@@ -71,13 +61,6 @@ def load(ports: Ports, key: str, timeout_s: float = STORE_S) -> tuple[Document, 
 def decode_document(key: str, stored: Stored | None) -> tuple[Document, str | None]:
     """What is stored for this key; a new document if that is nothing."""
     return (decode(Document, stored.body, key), stored.generation) if stored else (Document(key), None)
-
-
-def read_bodies(ports: Ports, paths: list[str], timeout_s: float) -> Iterator[tuple[str, bytes | None]]:
-    """Read these records in order, few at a time, each batch in this time. Raises Unavailable or Denied."""
-    calls = [partial(ports.store.read_archived, path, timeout_s=timeout_s) for path in paths]
-    results = run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)
-    return zip(paths, map(unwrap, results), strict=True)
 
 
 def load_pause(ports: Ports, timeout_s: float = STORE_S) -> tuple[Pause | None, str | None]:
@@ -132,67 +115,25 @@ def log_step(ports: Ports, before: Document, change: Step) -> None:
 # --- storm slots
 
 
-class Shard(Struct, frozen=True):
-    """One of the documents of the storm slots, as it was read."""
-
-    key: str
-    capacity: int  # how many slots it may hold
-    slots: tuple[Slot, ...] = ()
-    generation: str | None = None
+def load_storm(ports: Ports, timeout_s: float) -> Storm:
+    """The document of the storm slots, with its generation."""
+    stored = ports.store.load(STORM_KEY, timeout_s=timeout_s)
+    return replace(decode(Storm, stored.body, STORM_KEY), generation=stored.generation) if stored else Storm()
 
 
-def is_shard(key: str) -> bool:
-    """Whether the document of this key has storm slots."""
-    return key == FIRST_SHARD or key.startswith(f"{FIRST_SHARD}-")
-
-
-def plan_shards(ports: Ports, timeout_s: float) -> tuple[Calls, Callable[[list[Any]], tuple[Shard, ...]]]:
-    """The calls that read the documents, and the function that turns their results into shards. That raises what a call did."""
-    number = min(ports.rules.storm_targets, MOST_SHARDS)
-    share, more = divmod(ports.rules.storm_targets, number)
-    empty = [Shard(f"{FIRST_SHARD}-{place}" if place else FIRST_SHARD, share + (place < more)) for place in range(number)]
-
-    def read(results: list[Any]) -> tuple[Shard, ...]:
-        return tuple(
-            replace(shard, slots=decode(Storm, stored.body, shard.key).slots, generation=stored.generation) if stored else shard
-            for shard, stored in zip(empty, map(unwrap, results), strict=True)
-        )
-
-    return [partial(ports.store.load, shard.key, timeout_s=timeout_s) for shard in empty], read
-
-
-def claim_slot(ports: Ports, slot: Slot, shards: tuple[Shard, ...], timeout_s: float) -> None:
-    """Save this slot where one is free. Raises Conflict if there is none any more; Unavailable or Denied if that is unknown."""
-    ends = ports.monotonic() + timeout_s
-    overruled = not _shards_for(shards, slot)  # the guard saw that too: people allow this restart
+def claim_slot(ports: Ports, slot: Slot, storm: Storm, timeout_s: float) -> None:
+    """Save this slot. Raises Conflict if none is free any more; Unavailable or Denied if that is unknown."""
+    ends, limit = ports.monotonic() + timeout_s, 0
     for _ in range(TRIES):
-        places = _shards_for(shards, slot)
-        if not places and not overruled:
+        others = tuple(other for other in storm.slots if other.target != slot.target and slot.at - other.at < STORM_S)
+        limit = limit or max(ports.rules.storm_targets, len(others) + 1)  # the guard saw these too: people allow this restart
+        if len(others) >= limit:
             break
-        shard = places[0] if places else shards[0]
-        others = tuple(other for other in _current(shard, slot) if other.target != slot.target)
         body, left_s = encode(Storm((*others, slot))), ends - ports.monotonic()
         try:
-            ports.store.save(shard.key, body, generation=shard.generation, due=None, timeout_s=left_s)
+            ports.store.save(STORM_KEY, body, generation=storm.generation, due=None, timeout_s=left_s)
         except Conflict:
-            left_s = ends - ports.monotonic()
-            calls, read = plan_shards(ports, left_s)
-            shards = read(ports.run_parallel(calls, left_s))
+            storm = load_storm(ports, ends - ports.monotonic())
         else:
             return
     raise Conflict("other targets took the storm slots")
-
-
-def _current(shard: Shard, slot: Slot) -> tuple[Slot, ...]:
-    return tuple(other for other in shard.slots if slot.at - other.at < STORM_S)
-
-
-def _shards_for(shards: tuple[Shard, ...], slot: Slot) -> list[Shard]:
-    """Where the slot may go, the best first: the place that its target has; else each target begins elsewhere."""
-    current = {shard.key: _current(shard, slot) for shard in shards}
-    own = [shard for shard in shards if any(other.target == slot.target for other in current[shard.key])]
-    if own:
-        return own
-    free = [shard for shard in shards if len(current[shard.key]) < shard.capacity]
-    begin = zlib.crc32(slot.target.encode()) % max(len(free), 1)
-    return free[begin:] + free[:begin]

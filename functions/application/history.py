@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.deliver import post_to_all
-from functions.application.documents import AT_ONCE, PAUSE_KEY, decode, is_shard, read_bodies, write_day
+from functions.application.documents import PAUSE_KEY, STORM_KEY, decode, write_day
 from functions.application.ports import Ports, Stored
 from functions.domain.cards import report as costs
 from functions.domain.cards.incident import Record, Row, to_row
@@ -21,12 +21,13 @@ from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied
-from functions.runtime.parallel import run_in_batches, unwrap
+from functions.runtime.parallel import Calls, unwrap
 
 LIST_S, LOAD_S = 30.0, 30.0
 SPANS_DAYS = (8, 64, 512, 4096)  # how far back to list the archive, one after the other, until there are enough records
 OPEN_READ = 200  # open documents that are read at most
 ARCHIVE_S = 120.0
+AT_ONCE = 16  # calls to the store, where many documents or records are read
 MOST = 10_000  # records that the report reads: 160 a day, over a month and the month before
 
 Kept = TypeVar("Kept")
@@ -60,7 +61,7 @@ def document_keys(ports: Ports, *, only_open: bool = False, timeout_s: float = L
     """The keys of the documents of targets, alerts and bundles. `only_open`: of those that have something left to do."""
     listed = ports.store.list_documents(timeout_s=timeout_s)
     keys = [entry.key for entry in listed if not only_open or entry.due is not None]
-    return [key for key in keys if key != PAUSE_KEY and not is_shard(key) and not key.startswith("check-")]
+    return [key for key in keys if key not in (PAUSE_KEY, STORM_KEY) and not key.startswith("check-")]
 
 
 def load_documents(
@@ -70,7 +71,7 @@ def load_documents(
     readable: list[Document] = []
     unreadable: list[tuple[str, Denied]] = []
     calls = [partial(ports.store.load, key, timeout_s=timeout_s) for key in keys]
-    results = run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)
+    results = _run_in_batches(ports, calls, timeout_s)
     for key, result in zip(keys, results, strict=True):
         stored: Stored | None = unwrap(result)
         advance()
@@ -81,6 +82,12 @@ def load_documents(
         except Denied as denied:
             unreadable.append((key, denied))
     return Documents(tuple(readable), tuple(unreadable))
+
+
+def _run_in_batches(ports: Ports, calls: Calls, timeout_s: float) -> Iterator[Any]:
+    """Yield the results in order, as `run_parallel` returns them. Each batch of AT_ONCE calls has `timeout_s`."""
+    for start in range(0, len(calls), AT_ONCE):
+        yield from ports.run_parallel(calls[start : start + AT_ONCE], timeout_s)
 
 
 def read_open(ports: Ports, timeout_s: float) -> tuple[list[Record], int]:
@@ -139,6 +146,13 @@ def _day_of(incident_id: str) -> float | None:
         return timegm(time.strptime(incident_id[:16], "%Y%m%d-%H%M%S-")) // DAY_S * DAY_S
     except ValueError:
         return None
+
+
+def read_bodies(ports: Ports, paths: list[str], timeout_s: float) -> Iterator[tuple[str, bytes | None]]:
+    """Read these records in order, few at a time, each batch in this time. Raises Unavailable or Denied."""
+    calls = [partial(ports.store.read_archived, path, timeout_s=timeout_s) for path in paths]
+    results = _run_in_batches(ports, calls, timeout_s)
+    return zip(paths, map(unwrap, results), strict=True)
 
 
 def read_newest(ports: Ports, most: int, timeout_s: float) -> Records[Row]:

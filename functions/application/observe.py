@@ -8,13 +8,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.application.documents import Shard, load_pause, plan_shards
+from functions.application.documents import load_pause, load_storm
 from functions.application.ports import Budget, Ports, Query, QueueOutcome
 from functions.domain.decisions.evidence import evidence_to_read, is_awaited, tag_of
 from functions.domain.decisions.step import Queues, Wanted, what_to_observe
 from functions.domain.model.events import Event
 from functions.domain.model.incidents import Document, Incident
-from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, ExecutionHistory, Observation, Pause, Storm, Unknown
+from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, ExecutionHistory, Observation, Pause, Unknown
 from functions.domain.model.runbooks import Runbook, Symptom
 from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, Unavailable
@@ -27,44 +27,39 @@ LOOK_S = 20.0
 REACH_S = 600.0  # what stands still is looked at every nine minutes until it ends, and wake-ups come late
 READ_EVIDENCE_S = 3.0  # seconds for each check of the run. The last check may end this long after `within`
 STORE = "store"  # names the call in the note about a time-out
-Seen = tuple[Observation, tuple[Shard, ...]]
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 
 
-def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> Seen:
+def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> Observation:
     """Read everything that this document names, at the same time."""
     reading = read_evidence(ports, document.incident, budget)
     if reading is not None and reading.awaited:
-        return replace(NOTHING_SEEN, evidence=reading), ()
+        return replace(NOTHING_SEEN, evidence=reading)
     timeout_s = budget.at_most(LOOK_S) * LOOK_SHARE
-    _, (observation, shards) = read_all(ports, what_to_observe(document, event, ports.rules), timeout_s)
-    return replace(observation, evidence=reading), shards
+    _, observation = read_all(ports, what_to_observe(document, event, ports.rules), timeout_s)
+    return replace(observation, evidence=reading)
 
 
-def read_all(ports: Ports, wanted: Wanted, timeout_s: float, ahead: Calls = (), ahead_s: float = 0.0) -> tuple[list[Any], Seen]:
+def read_all(
+    ports: Ports, wanted: Wanted, timeout_s: float, ahead: Calls = (), ahead_s: float = 0.0
+) -> tuple[list[Any], Observation]:
     """Read everything at the same time. `ahead`: other calls that are made beside, in `ahead_s`; their results come first."""
     target = wanted.target
     since_s = max((_history_s(runbook) for runbook in ports.rules.runbooks.values()), default=86400.0)
-    shard_calls, read_shards = plan_shards(ports, timeout_s)
     queue_calls, read_queues = plan_queues(ports, wanted.queues, timeout_s, wanted.channels)
     look = partial(ports.runner.look, since_s=since_s, follow=wanted.follow, timeout_s=timeout_s, tail=wanted.tail)
     runner_calls = [partial(look, target)] if target is not None else []
-    calls: Calls = [*ahead, partial(read_pause, ports, timeout_s), *shard_calls, *runner_calls, *queue_calls]
+    store_calls: Calls = [partial(read_pause, ports, timeout_s), partial(load_storm, ports, timeout_s)]
+    calls: Calls = [*ahead, *store_calls, *runner_calls, *queue_calls]
     results = iter(ports.run_parallel(calls, max(timeout_s, ahead_s)))
     first = list(islice(results, len(ahead)))
-    pause, *stored = (name_late(result, STORE) for result in islice(results, 1 + len(shard_calls)))
+    pause, storm = (or_unknown(name_late(result, STORE)) for result in islice(results, len(store_calls)))
     history, start_page = Unknown(Text("the document has no target")), ""
     if target is not None:
         history, start_page = or_unknown(name_late(next(results), ports.rules.runner)), ports.runner.start_page(target)
-    storm: Storm | Unknown
-    try:
-        shards = read_shards(stored)
-        storm = Storm(tuple(slot for shard in shards for slot in shard.slots))
-    except (Unavailable, Denied) as error:
-        storm, shards = or_unknown(error), ()
     queues = {key: or_unknown(snapshot) for key, snapshot in read_queues(list(results)).items()}
     history, nonce = _mask_tail(history, ports.rules.mask), secrets.token_urlsafe(12)
-    return first, (Observation(history, queues, or_unknown(pause), storm, start_page, nonce=nonce), shards)
+    return first, Observation(history, queues, pause, storm, start_page, nonce=nonce)
 
 
 def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> EvidenceReading | None:

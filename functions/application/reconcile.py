@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from functions.application import documents
 from functions.application.deliver import bundle_key, collect_bundle, deliver_messages
-from functions.application.documents import STORE_S, TRIES, Shard, load
+from functions.application.documents import STORE_S, TRIES, load
 from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, read_all, read_pause
 from functions.application.ports import Budget, Mismatch, Ports
 from functions.domain.decisions.phases import FIRST_LOOK_S
@@ -56,7 +56,6 @@ class Loaded(Struct, frozen=True):
     generation: str | None
     observation: Observation
     at: float  # the time of the step
-    shards: tuple[Shard, ...] = ()  # the documents of the storm slots
     looked_from: float = 0.0  # monotonic time at which the observation began
     wake_at: float | None = None  # the time of a wake-up that was created during the observation
     to_post: frozenset[str] = frozenset()
@@ -103,19 +102,19 @@ def _load_and_observe(ports: Ports, key: str, event: events.Event, budget: Budge
         if event.hurries:
             # An extra wake-up is harmless, so don't wait for the decision: if a job is started, the wake-up looks for it.
             ahead.append(partial(ports.wake, wake_at, _to_wake_up(key, wake_at), timeout_s=store_s))
-        results, (observation, shards) = read_all(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE, ahead, store_s)
+        results, observation = read_all(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE, ahead, store_s)
         document, generation = documents.decode_document(key, unwrap(results[0]))
         if event.hurries and not isinstance(or_unknown(results[1]), Unknown):  # else the step orders another one
             woken_at = wake_at
         now = ports.now()
         if is_enough(wanted, document) or not needs_observation(document, event, now):
-            return Loaded(document, generation, observation, now, shards, looked_from, woken_at)
+            return Loaded(document, generation, observation, now, looked_from, woken_at)
     document, generation = load(ports, key, budget.at_most(STORE_S))
     now, looked_from = ports.now(), ports.monotonic()
     if not needs_observation(document, event, now):
         return Loaded(document, generation, NOTHING_SEEN, now, wake_at=woken_at)
-    observation, shards = observe(ports, document, event, budget)
-    return Loaded(document, generation, observation, ports.now(), shards, looked_from, woken_at)
+    observation = observe(ports, document, event, budget)
+    return Loaded(document, generation, observation, ports.now(), looked_from, woken_at)
 
 
 def _write_ahead_and_save(ports: Ports, loaded: Loaded, change: events.Step, budget: Budget) -> Saved:
@@ -132,9 +131,8 @@ def _write_ahead_and_save(ports: Ports, loaded: Loaded, change: events.Step, bud
     for act in change.acts:
         if isinstance(act, events.Start | events.Collect):
             calls["kill switch"] = partial(read_pause, ports, timeout_s)
-        elif isinstance(act, events.Claim):
-            slot = Slot(document.key, act.at)  # claiming it returns nothing
-            calls["slot"] = partial(documents.claim_slot, ports, slot, loaded.shards, timeout_s)
+        elif isinstance(act, events.Claim):  # claiming returns nothing
+            calls["slot"] = partial(documents.claim_slot, ports, Slot(document.key, act.at), act.storm, timeout_s)
         elif isinstance(act, events.Keep):
             calls[f"evidence of {act.incident}"] = partial(_keep_evidence, ports, act, timeout_s)
     asked_at = ports.monotonic()
@@ -250,7 +248,7 @@ def _save_result(
     try:
         for _ in range(TRIES):
             if isinstance(result, StartResult) and result.busy:
-                observation, _shards = observe(ports, loaded.document, result, budget)
+                observation = observe(ports, loaded.document, result, budget)
             change = step(loaded.document, result, observation, ports.now(), ports.rules)
             incident = change.document.incident
             if change.document == loaded.document:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import ModuleType
 from typing import Any
@@ -57,12 +57,6 @@ def name_late(outcome: Any, system: str) -> Any:
     if isinstance(outcome, Unavailable) and outcome.system == TIME:
         return Unavailable(system, outcome.detail, late=outcome.late)
     return outcome
-
-
-def run_in_batches(run: Callable[..., list[Any]], calls: Calls, *, timeout_s: float, at_once: int) -> Iterator[Any]:
-    """Yield the results in order, as `run` (a `run_parallel`) returns them. Each batch of `at_once` calls has `timeout_s`."""
-    for start in range(0, len(calls), at_once):
-        yield from run([*calls[start : start + at_once]], timeout_s=timeout_s)
 
 
 def _outcome(call: Callable[[], Any]) -> Any:

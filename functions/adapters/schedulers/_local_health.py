@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from functions.application.documents import decode, read_bodies
-from functions.application.history import load_documents
+from functions.application.documents import decode
+from functions.application.history import load_documents, read_bodies
 from functions.application.observe import read_pause
 from functions.application.ports import Listed, Ports
 from functions.domain.model.alerts import NO_RUNBOOK_KEY

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Execution
+from functions.domain.model.observations import Execution, Storm
 from functions.runtime.text import Phrase
 
 
@@ -139,7 +139,10 @@ class Wake(Struct, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    at: float  # with the save: take a storm slot as of this time. If that fails, nothing is started.
+    """With the save: take a storm slot. If that fails, nothing is started."""
+
+    at: float
+    storm: Storm  # as it was observed
 
 
 class Keep(Struct, frozen=True):

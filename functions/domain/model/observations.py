@@ -249,10 +249,11 @@ class Slot(Struct, frozen=True):
 
 
 class Storm(Struct, frozen=True):
-    """The targets that recently had their first restart; a document `storm`, `storm-1` ... has a part of them."""
+    """The targets that recently had their first restart; the document `storm`."""
 
     slots: tuple[Slot, ...] = ()
     version: int = VERSION
+    generation: str | None = None  # as it was loaded; None: there is no document yet
 
 
 class Observation(Struct, frozen=True):

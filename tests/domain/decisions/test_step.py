@@ -85,7 +85,7 @@ def without_target(code: Reason, **changes) -> MatchedAlert:
 def test_a_stuck_queue_is_written_down_and_started():
     """I3: wake-up and claim first, then the start with its tag and the fence (`start_within`) on the runner's clock."""
     result = moved(EMPTY, alerted())
-    assert result.acts == (Wake(NOW + 20.0), Claim(NOW), Start("inc-1.1", RUNNER_NOW + 30.0, 30.0))
+    assert result.acts == (Wake(NOW + 20.0), Claim(NOW, Storm()), Start("inc-1.1", RUNNER_NOW + 30.0, 30.0))
     for changes, seen_storm in (({"restarts": 1}, None), ({"overruled": True}, MISSING)):
         start = woken(document(incident(**changes)), NOW, seen(storm=seen_storm))
         assert [type(act) for act in start.acts] == [Wake, Start], "a first restart takes a slot, if the free ones are known"
