@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 import click
 
+from functions.adapters.chats.console import columns as columns_without_colours
+from functions.adapters.chats.console import wrap
 from functions.bootstrap import Adapters
 from functions.config.current import DEFAULT_PATH
 from functions.config.loader import load_config
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.sanitize import clean, wrap
-from functions.domain.texts.sanitize import columns as columns_without_colours
+from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import duration
 
 WRONG, UNUSABLE = 1, 2

@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from functions.adapters.chats import _shared
+from functions.adapters.chats import _plain_text, _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.secrets import SecretRef
@@ -40,9 +40,9 @@ class Mattermost(Struct, frozen=True):
 def render(card: Card, language: str) -> dict[str, str]:
     """The message as JSON."""
     card = _shared.clean_card(card, language)
-    title = _shared.escape_markup(_shared.show_headline(card))
-    body = _shared.lay_out_body(card, language, MAX_UNITS, _shared.escape_markup)
-    return {"text": f"{_shared.write_mentions(card, MENTION)}**{title}**\n\n{body}"}
+    title = _plain_text.escape_markup(_shared.show_headline(card))
+    body = _plain_text.lay_out_body(card, language, MAX_UNITS, _plain_text.escape_markup)
+    return {"text": f"{_plain_text.write_mentions(card, MENTION)}**{title}**\n\n{body}"}
 
 
 ADAPTER: type[Chat] = Mattermost

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from functions.adapters.chats import _shared
+from functions.adapters.chats import _plain_text, _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
@@ -84,10 +84,10 @@ def _title_and_body(card: Card, language: str, limit: int, title_limit: int, for
     what the plugin itself adds, such as mentions in its URL."""
     card = _shared.clean_card(card, language)
     title_limit = min(title_limit or MAX_TITLE, limit * 2 // 3)
-    title = _shared.fit_text(_shared.show_headline(card), title_limit, _shared.escape_markup, language)
-    mention = _shared.write_mentions(card, form)
+    title = _shared.fit_text(_shared.show_headline(card), title_limit, _plain_text.escape_markup, language)
+    mention = _plain_text.write_mentions(card, form)
     left = limit - limit // 20 - _shared.count_units(title) - 2 - _shared.count_units(mention)
-    return title, mention + _shared.lay_out_body(card, language, left, _shared.escape_markup)
+    return title, mention + _plain_text.lay_out_body(card, language, left, _plain_text.escape_markup)
 
 
 def _tie_to_incident(service: Any, card: Card) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from functions.adapters.chats import _shared
+from functions.adapters.chats import _plain_text, _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime import http_client
@@ -55,8 +55,8 @@ def render(card: Card, language: str) -> str:
     """The message in Chatwork's notation."""
     card = _shared.clean_card(card, language)
     title = _literal(_shared.show_headline(card))
-    body = _shared.lay_out_body(card, language, MAX_UNITS, _literal)
-    return f"{_shared.write_mentions(card, MENTION)}[info][title]{title}[/title]{body}[/info]"
+    body = _plain_text.lay_out_body(card, language, MAX_UNITS, _literal)
+    return f"{_plain_text.write_mentions(card, MENTION)}[info][title]{title}[/title]{body}[/info]"
 
 
 def _literal(text: str) -> str:

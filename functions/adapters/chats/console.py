@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import sys
+import unicodedata
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -10,7 +12,6 @@ from msgspec.structs import replace
 from functions.adapters.chats import _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.sanitize import columns, wrap
 from functions.domain.texts.words import log_title
 from functions.runtime.text import Text, in_language
 
@@ -24,6 +25,10 @@ WITHHELD = Text(
     "The approval link is not printed, since this output may be a log that others read. "
     "Set approval_links: true on this channel, or add another channel."
 )
+
+
+_WORD = r"\s*[（「『【]*(?:[^\s\u2e80-\uffef]+|[\u2e80-\uffef])[、。，．・：；？！）」』】々ー…]*"
+"""A word with the spaces before it. Each Japanese character is one, with punctuation that no line may end or begin with."""
 
 
 class Console(Struct, frozen=True):
@@ -90,6 +95,24 @@ def _is_terminal() -> bool:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         return sys.stdout.isatty()
     return False
+
+
+def columns(text: str) -> int:
+    """The number of columns that the text takes."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def wrap(text: str, at_most: int, first_at_most: int | None = None) -> list[str]:
+    """The text in lines of at most this many columns; a longer word, such as a URL, stays whole."""
+    lines, taken, limit = [""], 0, at_most if first_at_most is None else first_at_most
+    for word in re.findall(_WORD, text):
+        taken += columns(word)
+        if taken > limit and (lines[-1] or limit < at_most):
+            lines.append(word.lstrip())
+            taken, limit = columns(lines[-1]), at_most
+        else:
+            lines[-1] += word
+    return lines
 
 
 ADAPTER: type[Chat] = Console

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
-from functions.adapters.chats import _shared
+from functions.adapters.chats import _plain_text, _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import ALERT, TARGET, log_title
@@ -49,7 +49,7 @@ class GoogleChat(Struct, frozen=True):
 
 def render(card: Card, language: str) -> dict[str, Any]:
     """The card as the JSON that Google Chat's webhook takes."""
-    return _shared.fit(card, language, _message, MAX_BYTES, _shared.measure_json)
+    return _shared.fit(card, language, _message, MAX_BYTES, lambda message: len(json.dumps(message, ensure_ascii=False).encode()))
 
 
 def _message(card: Card, language: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     header = _header(card, language)
     message: dict[str, Any] = {"cardsV2": [{"cardId": "incident", "card": {"header": header, "sections": sections}}]}
     if mentions := _shared.find_mentions(card, MENTION):
-        message["text"] = " ".join((*mentions, _shared.escape_markup(headline)))
+        message["text"] = " ".join((*mentions, _plain_text.escape_markup(headline)))
     else:
         message["fallbackText"] = headline
     if card.incident:

@@ -1,5 +1,4 @@
-"""Cleans untrusted texts and links for display, and wraps texts in terminal columns: East Asian wide characters take two.
-Each channel escapes its own markup."""
+"""Cleans untrusted texts and links for display. Each channel escapes its own markup."""
 
 import re
 import unicodedata
@@ -11,8 +10,6 @@ MAX_URL = 2000  # Slack accepts 3,000 characters, and browsers handle about 2,00
 ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-Z\\-_])"
 _URL = r"https?://[^\s<>\"'`{}|\\^\x00-\x20\x7f]+"
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format (bidi, zero width, tags), surrogates, private, unassigned
-_WORD = r"\s*[（「『【]*(?:[^\s\u2e80-\uffef]+|[\u2e80-\uffef])[、。，．・：；？！）」』】々ー…]*"
-"""A word with the spaces before it. Each Japanese character is one, with punctuation that no line may end or begin with."""
 _MARKS_KEPT = 2  # the most combining accents on a letter: a stack of them covers the lines above
 
 
@@ -58,21 +55,3 @@ def safe_url(url: object) -> str:
     except ValueError:
         return ""
     return text if host and "@" not in parts.netloc else ""
-
-
-def columns(text: str) -> int:
-    """The number of columns that the text takes."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def wrap(text: str, at_most: int, first_at_most: int | None = None) -> list[str]:
-    """The text in lines of at most this many columns; a longer word, such as a URL, stays whole."""
-    lines, taken, limit = [""], 0, at_most if first_at_most is None else first_at_most
-    for word in re.findall(_WORD, text):
-        taken += columns(word)
-        if taken > limit and (lines[-1] or limit < at_most):
-            lines.append(word.lstrip())
-            taken, limit = columns(lines[-1]), at_most
-        else:
-            lines[-1] += word
-    return lines

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from functions.adapters.chats import apprise, chatwork
-from functions.adapters.chats._shared import escape_markup, lay_out_body
+from functions.adapters.chats._plain_text import escape_markup, lay_out_body
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import SHORTENED

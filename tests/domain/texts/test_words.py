@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from functions.domain.texts.sanitize import clean, columns, safe_url, shorten, wrap
+from functions.adapters.chats.console import columns, wrap
+from functions.domain.texts.sanitize import clean, safe_url, shorten
 from functions.domain.texts.words import duration, size, worded
 from functions.runtime.text import in_language
 
