@@ -182,7 +182,6 @@ def _builders(_modules: int) -> set[Any]:
 def patient_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each call of the code a minute, whatever is left: for tests with real servers that are not about time."""
     from functions.adapters.symptoms.rabbitmq import client
-    from functions.application import answer
     from functions.application.ports import Budget
     from functions.entrypoints.people import answers, slack
 
@@ -192,7 +191,6 @@ def patient_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "LOOK_S", PATIENCE_S)
     monkeypatch.setattr(slack, "WAKE_S", PATIENCE_S)
     monkeypatch.setattr(slack, "ANSWER_S", PATIENCE_S)
-    monkeypatch.setattr(answer, "LOOK_UP_S", PATIENCE_S)
 
 
 @pytest.fixture

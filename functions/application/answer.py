@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from functions.application.deliver import post_to_all
 from functions.application.documents import PAUSE_KEY, STORE_S, TRIES, encode, load, load_pause
-from functions.application.ports import Budget, Buttons, Ports
+from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
 from functions.domain.cards.card import compose
 from functions.domain.cards.content import CardInput, clock
@@ -15,10 +15,9 @@ from functions.domain.model.incidents import Document
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, CardKind
 from functions.domain.model.observations import Pause
 from functions.domain.texts.words import duration
-from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.runtime.errors import Conflict, Unavailable
 from functions.runtime.text import Phrase, Text, in_brackets, join
 
-LOOK_UP_S = 10.0  # seconds to read the members of the approvers' groups
 NO_RUNBOOK = Text("Nothing was done: the runbook was removed from the configuration, so nobody knows who may do this.")
 
 
@@ -29,7 +28,6 @@ class Refusal(Enum):
     REPEATED = auto()  # the same person's answer counts already
     NO_RUNBOOK = auto()
     NOT_APPROVER = auto()
-    UNKNOWN_APPROVERS = auto()  # the chat can't say who is in their groups
 
 
 class Answer(Struct, frozen=True):
@@ -57,14 +55,14 @@ class Result(Struct, frozen=True):
     approvers: tuple[str, ...] = ()  # who may, if this person may not
 
 
-def answer(ports: Ports, given: Answer, budget: Budget, buttons: Buttons | None = None) -> Result:
+def answer(ports: Ports, given: Answer, budget: Budget) -> Result:
     """Act on the answer if its message is current and this person may give it. Raises Unavailable or Denied."""
     before = load(ports, given.key, budget.at_most(STORE_S))[0]
     runbook = find_runbook(before, given.action, given.nonce)
     if runbook is None:
         return Result(before, before, refusal=Refusal.REPEATED if _is_repeated(before, given) else Refusal.OVER)
     approvers = ports.rules.runbooks[runbook].approvers if runbook in ports.rules.runbooks else None
-    if refusal := _refuse(ports, given, approvers, buttons):
+    if refusal := _refuse(ports, given, approvers):
         return Result(before, before, refusal=refusal, approvers=approvers or ())
     reply = advance(ports, given.key, _to_event(given, before), budget)
     after = load(ports, given.key, budget.at_most(STORE_S))[0]
@@ -99,20 +97,15 @@ def _is_repeated(document: Document, given: Answer) -> bool:
     return given.action == DECLINE and any((outcome.incident, outcome.by) == answered for outcome in document.outcomes)
 
 
-def _refuse(ports: Ports, given: Answer, approvers: tuple[str, ...] | None, buttons: Buttons | None) -> Refusal | None:
+def _refuse(ports: Ports, given: Answer, approvers: tuple[str, ...] | None) -> Refusal | None:
     """Why the person may not answer; None if they may. `approvers`: None if their runbook was removed.
     Anybody may take an escalation. An operator could change the document itself, so `approvers` can't bind them."""
     if given.action == ACKNOWLEDGE or given.is_operator or approvers == ():
         return None
     if approvers is None:
         return Refusal.NO_RUNBOOK
-    try:
-        by_address = "@" in given.address and given.address in approvers
-        if by_address or (buttons and buttons.is_approver(given.user, approvers, timeout_s=LOOK_UP_S)):
-            return None
-    except (Unavailable, Denied) as error:
-        ports.log("ERROR", f"Slack approvers unavailable: {error}")
-        return Refusal.UNKNOWN_APPROVERS
+    if ("@" in given.address and given.address in approvers) or given.user in approvers:
+        return None
     fields = {"incident": given.incident, "by": given.by, "document": given.key}
     ports.log("WARNING", f"approval rejected: not an approver ({given.action})", **fields)
     return Refusal.NOT_APPROVER

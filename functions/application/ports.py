@@ -194,14 +194,12 @@ class Chat(Protocol):
 
 
 class Press(Struct, frozen=True):
-    """A press of a button in a chat. `at`: when the chat signed it. From `message_ts` on: the message when it was pressed."""
+    """A press of a button in a chat. `text` and `blocks`: the message when it was pressed."""
 
-    at: float
     action: str
     token: str
     user: str
     name: str = ""
-    message_ts: str = ""
     response_url: str = ""
     text: str = ""
     blocks: tuple[dict[str, Any], ...] = ()
@@ -213,12 +211,6 @@ class Buttons(Protocol):
     def read_press(self, headers: Mapping[str, str], read_body: Callable[[int], bytes], now: float) -> Press | None:
         """Read a request; None if it isn't about a button of ours. Raises BadRequest, with 401 before anything is parsed unless
         the chat signed it. `read_body`: reads at most so many bytes."""
-
-    def is_approver(self, user: str, approvers: tuple[str, ...], *, timeout_s: float) -> bool:
-        """Whether this user of the chat is one of the approvers, or in one of their groups."""
-
-    def starts_thread(self, press: Press, thread: str) -> bool:
-        """Whether the message is the first of the thread with this handle."""
 
     def show_answer(self, press: Press, note: str, *, timeout_s: float) -> None:
         """Add the note to the message, in place of its buttons."""

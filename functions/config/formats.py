@@ -28,7 +28,7 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s?(s|m|h|d)?", re.ASCII)
 _UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]|24:00"
 _HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}"  # a token of RFC 9110, 5.6.2
-_APPROVER = r"[UWSCG][A-Z0-9]{2,30}|[^@\s]{1,100}@[^@\s]{1,100}"
+_APPROVER = r"[UW][A-Z0-9]{2,30}|[^@\s]{1,100}@[^@\s]{1,100}"
 _NAME = r'"(?:[^"\\]|\\.)*"|[^\s{}!=~,\\"\'`]+'
 _MATCHER = rf"({_NAME})\s*(=~|!=|!~|=)\s*(.*)"
 _ESCAPE = r"(?s)\\(.)"
@@ -234,7 +234,7 @@ FORMATS: Mapping[str, Format] = {
     "moment": Format("a time with its zone, such as 2026-12-26T11:15:56Z", _read_moment),
     "language": Format(f"one of {', '.join(languages())}", _matching("|".join(languages()))),
     "header": Format("a header's name", _matching(_HEADER)),
-    "approver": Format("an id of Slack's (U..., S..., C...) or an address such as anna@example.com", _matching(_APPROVER)),
+    "approver": Format("a user's id in Slack (U...) or an address such as anna@example.com", _matching(_APPROVER)),
     "time-zone": Format("a time zone such as Asia/Tokyo", _read_zone),
     "template": Format("a text, with ${labels.NAME} for a label of the alert", _filled(template_labels)),
     "argument": Format("a text, with ${option.NAME} for an option of the runbook", _filled(template_options)),

@@ -244,7 +244,7 @@ RUNBOOK = [
     ("limits: {restarts: {1h: 1, 60m: 2}}", "limits.restarts", "the same window twice"),
     ("limits: {restarts: {1h: 0}}", "limits.restarts.1h", "is not a whole number"),
     ("root_cause: MAIL-123", "root_cause", "is not an http or https URL"),
-    ("approvers: ['anna@example.com\u3000']", "approvers[0]", "is not an id of Slack's"),  # as a Japanese keyboard types it
+    ("approvers: ['anna@example.com\u3000']", "approvers[0]", "is not a user's id in Slack"),  # as a Japanese keyboard types it
     ("freeze: [{days: daily, from: '09:00'}]", "freeze[0]", "lacks the key to"),
     ("freeze: [{days: weekdays, from: '09:00', to: '10:00'}]", "freeze[0].days", "names no days"),
     ("freeze: [{days: daily, from: '09:00', to: '24:01'}]", "freeze[0].to", "is not a time"),

@@ -6,11 +6,11 @@ from unicodedata import east_asian_width
 
 from msgspec import Struct, field
 
-from functions.adapters.chats.slack import BUTTONS, PRIMARY
+from functions.adapters.chats.slack import BUTTONS
 from functions.domain.cards import queues
 from functions.domain.cards.content import split_headline
 from functions.domain.cards.incident import Curve, draw_curve
-from functions.domain.model.messages import Card
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, Card
 from functions.domain.texts.words import log_title
 from functions.runtime.text import in_language, named
 
@@ -79,12 +79,12 @@ def card_svg(card: Card, language: str) -> str:
     sheet = _Sheet()
     _headline(sheet, card, strong, soft)
     sheet.y += 12
-    answers = [in_language(language, BUTTONS[action][0]) for action in card.actions]
+    answers = [in_language(language, BUTTONS[action]) for action in card.actions]
     for place, text in enumerate(card.text):
         sheet.text(text, 14.5)
         sheet.y += 7
         if place == 0:
-            advised = [BUTTONS[action][1] for action in card.actions[:1]] == [PRIMARY]
+            advised = card.actions[:1] in ((APPROVE,), (ACKNOWLEDGE,))
             _buttons(sheet, answers, strong if advised else "")
     _facts(sheet, card)
     _depth(sheet, card, strong, language)

@@ -34,10 +34,9 @@ const slackBlock = block => {
     default: throw new Error("no drawing for a block of type " + block.type);
   }
 };
-const slackMessage = message => node("div", "font:15px/1.46 Lato,'Noto Sans',system-ui,sans-serif;color:#1d1c1d;padding:14px;display:flex;gap:8px",
+const slack = message => node("div", "font:15px/1.46 Lato,'Noto Sans',system-ui,sans-serif;color:#1d1c1d;padding:14px;display:flex;gap:8px",
   node("div", "flex:none;width:36px;height:36px;border-radius:6px;background:#4a154b;color:#fff;text-align:center;line-height:36px;font-weight:700", "U"),
   node("div", "", node("div", "font-weight:900", "Unstick"), ...message.blocks.map(slackBlock)));
-const slack = messages => node("div", "", ...messages.map(slackMessage));
 const chatText = text => {
   const made = node("div", "white-space:pre-wrap");
   made.append(...text.split(/(<b>.*?<\/b>)/).map(part => (part.startsWith("<b>") ? node("b", "", unescaped(part.slice(3, -4))) : unescaped(part))));

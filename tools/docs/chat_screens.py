@@ -10,7 +10,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from functions.adapters.chats import slack
 from functions.domain.decisions.messages import call_people
 from testbed import debian
 from tests.support.worlds.example_stories import EXAMPLES, RUNBOOK, answerable, rules
@@ -24,10 +23,8 @@ PAGE = "<!doctype html><meta name=viewport content='width=device-width'><body st
 
 
 def message(chat: str) -> Any:
-    """What this chat gets of the gallery's escalation, with the mentions of its runbook; of Slack both messages of the thread."""
+    """What this chat gets of the gallery's escalation, with the mentions of its runbook."""
     card, _ = call_people(rules(), RUNBOOK, answerable(EXAMPLES[STORY], rules()), ())
-    if chat == "slack":
-        return [slack.render_first(card, "en"), slack.render_details(card, "en")]
     return import_module(f"functions.adapters.chats.{chat}").render(card, "en")
 
 

@@ -16,7 +16,7 @@ PICTURES = {f"{name}.svg": (name, "en") for name in EXAMPLES} | {f"{name}-ja.svg
 
 PAGE = """# What people see
 
-The same escalation in two chats on a phone, in Slack with its Details, drawn by
+The same escalation in two chats on a phone, drawn by
 [a script](../../tools/docs/chat_screens.js) that doesn't copy the apps' look. What was sent: [Slack](../screens/slack.json),
 [Google Chat](../screens/google_chat.json).
 

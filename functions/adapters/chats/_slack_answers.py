@@ -5,7 +5,6 @@ within three seconds. The result goes to the request's `response_url`, which acc
 
 import hmac
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +14,7 @@ from msgspec import Struct, field
 
 from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
-from functions.adapters.chats.slack import Bot, Slack, ask, parse_handle
+from functions.adapters.chats.slack import Slack
 from functions.application.ports import Buttons, Chat, Press
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY
 from functions.domain.texts.sanitize import clean
@@ -30,7 +29,6 @@ MAX_BODY = 256 * 1024  # bytes. The request contains the whole message of up to 
 ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, HEALTHY)
 NAME = 80
 HOOKS = "https://hooks.slack.com/"
-PAGES = 10  # most pages of a channel's members that are read, a thousand members each
 
 
 class _Place(Struct, frozen=True):
@@ -50,7 +48,6 @@ class _Action(Struct, frozen=True):
 
 
 class _Message(Struct, frozen=True):
-    ts: str = ""
     text: str = ""
     blocks: tuple[dict[str, Any], ...] = ()
 
@@ -84,23 +81,7 @@ class SlackButtons(Struct, frozen=True):
         if not any_matches(secrets, signature.encode(), sign):
             raise BadRequest(401, "The signature does not match: is signing_secret that of the Slack app?")
         ids = frozenset(slack.channel for slack in self.channels)
-        return _read_press(body, float(stamp), frozenset() if "" in ids else ids)
-
-    def is_approver(self, user: str, approvers: tuple[str, ...], *, timeout_s: float) -> bool:
-        """Raises Denied if approvers are groups, and no channel has a bot that can read them."""
-        ids = [approver for approver in approvers if "@" not in approver]
-        groups = [approver for approver in ids if approver[0] in "SCG"]
-        if user in ids or not groups:
-            return user in ids
-        ends = time.monotonic() + timeout_s
-        bot = next((Bot(slack, slack.token, ends) for slack in self.channels if slack.token is not None), None)
-        if bot is None:
-            raise Denied("slack", "approvers names groups or channels, and no channel of type slack has a bot's token")
-        return any(user in _members(group, bot) for group in groups)
-
-    def starts_thread(self, press: Press, thread: str) -> bool:
-        first = parse_handle(thread)
-        return first is not None and first.ts == press.message_ts
+        return _read_press(body, frozenset() if "" in ids else ids)
 
     def show_answer(self, press: Press, note: str, *, timeout_s: float) -> None:
         blocks = [block for block in press.blocks if block.get("type") != "actions"]
@@ -121,25 +102,6 @@ class SlackButtons(Struct, frozen=True):
             raise Denied("slack", f"the message could not be updated: answered {answer.status}", status=answer.status)
 
 
-def _members(group: str, bot: Bot) -> set[str]:
-    if group[0] == "S":
-        return _ids(ask(bot, "usergroups.users.list", usergroup=group), "users")
-    members, cursor = set[str](), ""
-    for _ in range(PAGES):
-        page = ask(bot, "conversations.members", channel=group, limit="1000", cursor=cursor)
-        members |= _ids(page, "members")
-        more = page.get("response_metadata")
-        cursor = str(more.get("next_cursor") or "") if isinstance(more, dict) else ""
-        if not cursor:
-            break
-    return members
-
-
-def _ids(page: dict[str, Any], key: str) -> set[str]:
-    ids = page.get(key)
-    return set(map(str, ids)) if isinstance(ids, list) else set()
-
-
 def find_buttons(chats: Iterable[Chat]) -> Buttons | None:
     """The buttons of these chats; None if no channel of type slack has a signing_secret."""
     channels = tuple(chat for chat in chats if isinstance(chat, Slack))
@@ -156,11 +118,10 @@ def _read_signature(headers: Mapping[str, str], now: float) -> tuple[str, str]:
     return stamp, signature
 
 
-def _read_press(body: bytes, at: float, channels: frozenset[str]) -> Press | None:
-    """The press in a signed body; None if it isn't a button of ours. `at`: when Slack signed it, so that a replay is as old as
-    the press. `channels`: the ids of those that Unstick posts to, if known. Raises BadRequest: 400 if it isn't an interaction,
-    403 if it comes from another channel, or from a person of another workspace (the app may be installed in several, and
-    channels be shared)."""
+def _read_press(body: bytes, channels: frozenset[str]) -> Press | None:
+    """The press in a signed body; None if it isn't a button of ours. `channels`: the ids of those that Unstick posts to, if
+    known. Raises BadRequest: 400 if it isn't an interaction, 403 if it comes from another channel, or from a person of another
+    workspace (the app may be installed in several, and channels be shared)."""
     try:
         fields = parse_qs(body.decode(), max_num_fields=8)
         payload: _Payload = decoder(_Payload).decode(fields["payload"][0])
@@ -174,7 +135,7 @@ def _read_press(body: bytes, at: float, channels: frozenset[str]) -> Press | Non
         raise BadRequest(403, "This was pressed in another channel, or by somebody of another workspace.")
     user, message, token = payload.user, payload.message, action.value[:1000]
     name, url = clean(user.username or user.name, NAME, "…"), payload.response_url
-    return Press(at, action.action_id, token, user.id, name, message.ts, url, message.text, message.blocks)
+    return Press(action.action_id, token, user.id, name, url, message.text, message.blocks)
 
 
 def is_slacks(url: str, base_url: str) -> bool:

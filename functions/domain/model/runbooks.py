@@ -178,8 +178,7 @@ class Runbook(Struct, frozen=True):
     escalate: tuple[str, ...] = ()
     """More channels for ACT NOW."""
     approvers: tuple[Annotated[str, written("approver")], ...] = ()
-    """Who can approve and decline: Slack IDs of users, groups or channels, or addresses as in `identity_header`. Default: all
-    readers."""
+    """Who can approve and decline: Slack IDs of users, or addresses as in `identity_header`. Default: all readers."""
     mention: tuple[Annotated[str, written("optional-text")], ...] = ()
     """Mentions for ACT NOW, in the chat's form: `<users/all>`, `<!here>`."""
     root_cause: Annotated[str, written("link")] = ""

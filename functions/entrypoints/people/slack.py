@@ -26,9 +26,7 @@ from functions.runtime.text import COMMA, Text, in_language, join
 WAKE_S = 2.0  # seconds for the scheduler to accept a press: Slack waits three
 REFUSED = http.Refusals()
 ANSWER_S = 5.0
-TOO_LATE_S = 600.0  # seconds after which a press is ignored: people have moved on
 NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")
-OLD = Text("Nothing was done: the button took too long to reach Unstick. Press it again if it is still needed.")
 DONE: Mapping[str, Text] = {
     APPROVE: Text("Approved by {by} at {at}"),
     DECLINE: Text("On purpose, says {by} at {at}"),
@@ -39,9 +37,6 @@ REFUSALS: Mapping[Refusal | None, Text] = {
     Refusal.OVER: NO_LONGER,
     Refusal.NO_RUNBOOK: NO_RUNBOOK,
     Refusal.NOT_APPROVER: Text("Nothing was done: only the runbook's approvers may do this ({who})."),
-    Refusal.UNKNOWN_APPROVERS: Text(
-        "Nothing was done: Unstick can't check whether you may. Use the link in the message, or {runner}."
-    ),
 }
 
 
@@ -81,11 +76,11 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
         ports.log("WARNING", "Slack action dropped: no channel of type slack has a signing_secret")
         return
     by = f"{press.name or '?'} (Slack {press.user})"  # the id stays when the name changes
-    result, language = _answer(ports, buttons, press, by, budget), ports.rules.language
+    result, language = _answer(ports, press, by, budget), ports.rules.language
     try:
         if not isinstance(result, Result):
             buttons.show_refusal(press, in_language(language, result, runner=ports.rules.runner), timeout_s=ANSWER_S)
-        elif not _shows_newer_state(buttons, press, result):
+        else:
             at = datetime.fromtimestamp(ports.now(), ports.rules.zone).strftime("%H:%M")
             note = in_language(language, DONE[press.action].fill(by=by, at=at))
             buttons.show_answer(press, note, timeout_s=ANSWER_S)
@@ -93,21 +88,12 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
         ports.log("WARNING", f"Slack message not updated: {error}")
 
 
-def _answer(ports: Adapters, buttons: Buttons, press: Press, by: str, budget: Budget) -> Result | Text:
+def _answer(ports: Adapters, press: Press, by: str, budget: Budget) -> Result | Text:
     """Do what was pressed. If the press doesn't count, returns why, for the person who pressed."""
-    if ports.now() - press.at > TOO_LATE_S:
-        return OLD
     try:
         key, nonce = signing.read_approval(ports.config.signing_keys, press.token, ports.now())
     except BadRequest:
         return NO_LONGER
-    result = answer(ports, Answer(press.action, key, nonce, by, user=press.user), budget, buttons)
+    result = answer(ports, Answer(press.action, key, nonce, by, user=press.user), budget)
     refusal = REFUSALS.get(result.refusal)
     return refusal.fill(who=join(result.approvers, COMMA)) if refusal else result
-
-
-def _shows_newer_state(buttons: Buttons, press: Press, result: Result) -> bool:
-    """Whether the message starts the incident's thread and was just updated, so that it already shows more than the answer."""
-    before = {} if result.refusal is Refusal.REPEATED else result.before.threads
-    changed = [handle for place, handle in result.after.threads.items() if handle != before.get(place)]
-    return any(buttons.starts_thread(press, handle) for handle in changed)

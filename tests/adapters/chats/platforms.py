@@ -70,11 +70,6 @@ class Platform(Serving):
 
         super().__init__(PlatformHandler)
 
-    @property
-    def cards(self) -> list[Call]:
-        """The calls that brought a card: all but those for Slack's message of details."""
-        return [call for call in self.taken if call.body.get("text") not in DETAILS]
-
     def close(self) -> None:
         """From now on the port is closed."""
         self.__exit__()
@@ -170,10 +165,6 @@ class SlackWebhook(Platform):
         return slack_pings(body)
 
 
-DETAILS = ("Details", "詳細")
-"""What Slack's second message of a thread is called."""
-
-
 class SlackApi(Platform):
     """The Web API, which answers errors with status 200."""
 
@@ -204,18 +195,16 @@ class SlackApi(Platform):
             return "invalid_auth"
         if call.path == "/auth.test":
             return ""
-        if call.path not in ("/chat.postMessage", "/chat.update"):
+        if call.path != "/chat.postMessage":
             return "unknown_method"
         if call.body.get("channel") != "C0123456789":
             return "channel_not_found"
-        if call.path == "/chat.update" and call.body["ts"] not in self.messages:
-            return "message_not_found"
         if call.body.get("thread_ts", "") and call.body["thread_ts"] not in self.messages:
             return "thread_not_found"
         return slack_problem(call.body)
 
     def accepted(self, call: Call) -> HttpAnswer:
-        ts = call.body.get("ts") or f"17954.{len(self.messages):06d}"
+        ts = f"17954.{len(self.messages):06d}"
         self.messages[ts] = call.body
         return HttpAnswer(200, json.dumps({"ok": True, "channel": "C0123456789", "ts": ts}))
 

@@ -140,7 +140,7 @@ def test_hostile_text_is_accepted_and_pings_nobody(lab: Lab, language: str):
         assert time.process_time() - began < 3.0
     shown = lab.shown()
     assert lab.pings() == []
-    assert lab.platform is None or (not lab.platform.refusals and len(lab.platform.cards) == len(cards))
+    assert lab.platform is None or (not lab.platform.refusals and len(lab.platform.taken) == len(cards))
     assert "…" in "\n".join(shown)
     categories = {unicodedata.category(char) for text in shown for char in re.sub("\r?\n|@\u200b", "", text)}
     assert not categories & {"Cc", "Cf", "Cs", "Co"}
@@ -154,7 +154,7 @@ def test_a_card_that_nobody_cleaned_is_accepted_too(lab: Lab):
     lab.post(Card("odd", "odd", LONG, many, (LONG,) * 120, (LONG,) * 120, ((0.0, 1),) * 9000, urls, (), LONG, NOW))
     lab.post(Card("empty", "fine", "", curve=((float("nan"), 3), (float("inf"), -1))))
     assert lab.pings() == []
-    assert lab.platform is None or (not lab.platform.refusals and len(lab.platform.cards) == 2)
+    assert lab.platform is None or (not lab.platform.refusals and len(lab.platform.taken) == 2)
 
 
 @by_http
@@ -206,29 +206,11 @@ BY_URL = [name for variants in DOUBLES.values() for name, double in variants if 
 
 
 @pytest.mark.parametrize("lab", NATIVE, indirect=True)
-def test_a_429_is_honoured_within_the_time(lab: Lab):
-    """Asked to wait briefly, it waits and posts. Asked to wait longer than its time, it gives up immediately."""
-    began = time.monotonic()
-    lab.platform.next_answers = [HttpAnswer(429, "", {"Retry-After": "0.7"})]
-    lab.post(compose(EXAMPLES["started"], rules()))
-    assert time.monotonic() - began >= 0.7
-    assert len(lab.platform.cards) == 1
+def test_a_429_is_unavailable(lab: Lab):
+    """A wake-up posts it later."""
     lab.platform.next_answers = [HttpAnswer(429, "", {"Retry-After": "600"})]
-    began = time.monotonic()
-    with pytest.raises(Unavailable, match="asks to wait 600 s"):
-        lab.post(compose(EXAMPLES["recovered"], rules()))
-    assert time.monotonic() - began < PATIENCE_S / 2
-
-
-@pytest.mark.parametrize("lab", ["chatwork"], indirect=True)
-@pytest.mark.parametrize("wait", ["0", "-5", "nan", "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_an_odd_retry_after_keeps_the_time_limit(lab: Lab, wait: str):
-    """Whatever the header says, the time limit holds."""
-    lab.platform.next_answers = [HttpAnswer(429, "", {"Retry-After": wait})] * 3
-    began = time.monotonic()
-    with pytest.raises(Unavailable):
-        lab.post(compose(EXAMPLES["started"], rules()), timeout_s=0.5)
-    assert time.monotonic() - began < PATIENCE_S
+    with pytest.raises(Unavailable, match="answered 429"):
+        lab.post(compose(EXAMPLES["started"], rules()))
 
 
 @pytest.mark.parametrize("lab", BY_URL, indirect=True)
@@ -257,7 +239,7 @@ def test_check_posts_nothing(lab: Lab):
 
 @every
 def test_one_incident_one_thread(lab: Lab):
-    """Where the platform has threads, the cards of an incident share one. An unknown handle is ignored."""
+    """Where the platform has threads, the cards of an incident share one. An unknown handle loses no message."""
     thread = lab.post(compose(EXAMPLES["started"], rules()))
     again = lab.post(compose(EXAMPLES["recovered"], rules()), thread=thread)
     lab.post(compose(EXAMPLES["recovered-moving"], rules()), thread="not a handle")
@@ -265,6 +247,6 @@ def test_one_incident_one_thread(lab: Lab):
     if isinstance(lab.platform, platforms.GoogleChat):
         assert len(lab.platform.threads) == 1
     if isinstance(lab.platform, platforms.SlackApi):
-        first, _, reply, alone = lab.platform.cards
-        assert reply.body["thread_ts"] == json.loads(thread)["ts"]
+        first, reply, alone = lab.platform.taken
+        assert reply.body["thread_ts"] == thread
         assert "thread_ts" not in first.body | alone.body

@@ -50,7 +50,7 @@ LONGEST_S = 60.0
 NOW = 1_795_561_678.0
 DATE = "Date: Wed, 25 Nov 2026 03:00:00 GMT"
 TOKEN = SecretRef("env://UNSTICK_FUZZ_TOKEN")
-THREAD = '{"channel": "C0123456789", "ts": "1.2", "at": 0}'
+THREAD = "1.2"
 CARD = Card("started", "watch", "mail-delivery is being restarted", incident="20261125-030000-8b6529b4", at=NOW)
 MAIL = Target("t", "https://rundeck.example.com", "job", {"service": "mail"})
 RECORD = Archive(MAIL, Incident("i", Phase.STARTING, NOW, "mail", (), ()), Outcome("i", Ending.RECOVERED, None, NOW, ()))
@@ -123,7 +123,7 @@ QUEUE_PAGE = {
 COUNTS = {"name": "mail.delivery", "messages": 3, "messages_ready": 2, "messages_unacknowledged": 1}
 RABBITMQ = {"items": [COUNTS], "name": "u", "tags": ["monitoring"], **QUEUE_PAGE}
 POSTED = {"ok": True, "channel": "C0123456789", "ts": "1.2"}
-GONE, TOO_LONG = {"ok": False, "error": "message_not_found"}, {"ok": False, "error": "msg_too_long"}
+GONE, TOO_LONG = {"ok": False, "error": "thread_not_found"}, {"ok": False, "error": "msg_too_long"}
 
 CLIENTS = {
     "secret manager": Client(lambda _in_s: secrets.read("sm://p-1/token", now=3600.0 * next(HOURS)), (VERSION,)),
