@@ -15,6 +15,7 @@ from unstick.commands.report import report
 from unstick.commands.send import send
 from unstick.commands.simulate import simulate
 from unstick.commands.status import status
+from unstick.commands.store import backup, link, restore
 from unstick.commands.switch import ack, approve, pause, resume
 from unstick.output import Unusable, Wrong
 
@@ -51,7 +52,7 @@ def command_line(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (check, simulate, send, status, incident, approve, ack, pause, resume, report):
+for command in (check, simulate, send, status, incident, approve, ack, pause, resume, report, link, backup, restore):
     command_line.add_command(command)
 
 

@@ -118,3 +118,33 @@ def _refuse(system: str, path: str, why: str) -> Denied:
         folder=str(folder),
     )
     return Denied(system, Text("{path} can't be opened for writing ({why})", path=path, why=why), remedy=remedy)
+
+
+# --- copies
+
+
+def copy(source: str, target: str, *, timeout_s: float) -> None:
+    """Copy all of a store's file into another by SQLite's own backup: both may be in use, and no journal of either is lost or
+    applied to the other's pages. A new target is one file, readable by its owner only. Raises Denied if the source is no store
+    of ours or is damaged, and as `open_file`."""
+    is_new = not Path(target).exists()
+    try:
+        with contextlib.closing(sqlite3.connect(f"{Path(source).absolute().as_uri()}?mode=ro", uri=True)) as original:
+            sound = original.execute("PRAGMA quick_check").fetchone() == ("ok",)
+            if not sound or not original.execute("SELECT 1 FROM sqlite_master WHERE name = 'documents'").fetchone():
+                raise sqlite3.DatabaseError("no whole store of Unstick")
+            with open_file("store", target, timeout_s=timeout_s) as file:
+                original.backup(file)
+                if is_new:
+                    file.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.Error as error:
+        remedy = Text("Name a file that `unstick backup` made.")
+        raise Denied("store", named(source, str(error)), remedy=remedy) from None
+
+
+def number_runs_after(path: str, former: str, *, timeout_s: float) -> None:
+    """Let the next run of a command get a higher number than any in this file or its former state: journals have the numbers."""
+    numbers = [int(journal.stem) for journal in Path(f"{Path(former).absolute()}-runs").glob("*.jsonl")]
+    with open_file("store", path, timeout_s=timeout_s) as file:
+        file.execute("INSERT INTO sqlite_sequence SELECT 'runs', 0 WHERE 'runs' NOT IN (SELECT name FROM sqlite_sequence)")
+        file.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'runs'", (max(numbers, default=0),))

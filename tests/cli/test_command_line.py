@@ -20,7 +20,21 @@ from unstick.main import command_line
 ROOT = Path(__file__).parents[2]
 
 
-COMMANDS = ["check", "simulate", "send", "status", "incident", "approve", "ack", "pause", "resume", "report"]
+COMMANDS = [
+    "check",
+    "simulate",
+    "send",
+    "status",
+    "incident",
+    "approve",
+    "ack",
+    "pause",
+    "resume",
+    "report",
+    "link",
+    "backup",
+    "restore",
+]
 
 
 def test_help_names_every_command_in_the_order_of_a_days_work() -> None:

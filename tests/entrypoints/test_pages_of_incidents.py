@@ -138,6 +138,29 @@ def test_an_open_one_an_ended_one_and_one_that_was_held_at_once_are_found(mail: 
     assert f'href="{held}"' in read(mail, "/incidents/", **TOKEN).text
 
 
+def test_who_is_signed_in_answers_on_the_page(mail: StuckMail):
+    """The proxy's people and browsers signed in by `unstick link` have the buttons; a bare token and a card's link have none."""
+    name = f"/incidents/{mail.incident().id}"
+    browser = mail.client()
+    signed_in = f"/incidents?link={mail.ports.sign_reading('', time.time() + 60.0)}"
+    assert browser.get(signed_in, base_url=PUBLIC_URL).status_code == 303
+    for page, has_buttons in (
+        (browser.get(name, base_url=PUBLIC_URL), True),
+        (read(mail, name, **PERSON), True),
+        (read(mail, name, **TOKEN), False),
+        (mail.client().get(link(mail)), False),
+    ):
+        assert ('value="approve"' in page.text) is has_buttons
+    token = re.search('name="token" value="([^"]+)"', browser.get(name, base_url=PUBLIC_URL).text)
+    action = re.search('<form method="post" action="([^"]+)"', browser.get(name, base_url=PUBLIC_URL).text)
+    assert token
+    assert action
+    place = urljoin(f"{PUBLIC_URL}{name}", action[1])
+    done = browser.post(place, data={"token": token[1], "act": "approve", "who": "anna"}, headers={"Origin": PUBLIC_URL})
+    assert "is being restarted" in done.text
+    assert 'value="approve"' not in browser.get(name, base_url=PUBLIC_URL).text
+
+
 def test_an_escalation_burns_until_it_is_over(mail: StuckMail):
     """It stands above what ended, on the list and on its page, until somebody resumes the target; who has taken it is said."""
     recovered, escalated = archived(mail), mail.incident().id

@@ -40,7 +40,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
     if not reason.strip():
         raise click.BadParameter("it is empty. Say why, for those who read it at night.", param_hint="--reason")
     ports = output.load_with_store(config_path)
-    switch = Pause(reason, by or _current_user(), ports.now(), until=_ends(lasts, ports.now()))
+    switch = Pause(reason, by or current_user(), ports.now(), until=_ends(lasts, ports.now()))
     with output.logs_to_stderr():
         before, problems = turn_and_tell(ports, switch)
     if as_json:
@@ -72,9 +72,9 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
     """
     ports = output.load_with_store(config_path)
     if target:
-        _release(ports, target, by or _current_user(), reason, as_json=as_json)
+        _release(ports, target, by or current_user(), reason, as_json=as_json)
     else:
-        _unpause(ports, Pause(reason, by or _current_user(), ports.now(), on=False), as_json=as_json)
+        _unpause(ports, Pause(reason, by or current_user(), ports.now(), on=False), as_json=as_json)
 
 
 @click.command()
@@ -144,7 +144,8 @@ def _ends(lasts: str, now: float) -> float | None:
     return now + seconds
 
 
-def _current_user() -> str:
+def current_user() -> str:
+    """The name of the user of this machine."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
@@ -153,7 +154,7 @@ def _current_user() -> str:
 
 def _answer(ports: Adapters, action: str, key: str, nonce: str, by: str, why: str = "") -> Result:
     """Answer as the machine's user. The name of `--by` proves nothing, so both are recorded."""
-    user = _current_user()
+    user = current_user()
     who = Text("{who} (command line, user {user})", who=by, user=user) if by else Text("{user} (command line)", user=user)
     given = Answer(action, key, nonce, in_language(ports.rules.language, who), why, is_operator=True)
     with output.logs_to_stderr():

@@ -160,26 +160,26 @@ class Row(Struct, frozen=True):
     card: Card
     began_at: float
     restarts: int
-    rank: int  # 0: open, 1: ended, and still to be dealt with, 2: over
+    failed: int  # of these
+    rank: int  # 0: it burns, 1: it is open, or a person still has to deal with it, 2: over
 
 
 def to_row(record: Record, rules: Rules, now: float) -> Row:
     """Reduce an incident to its row in the list."""
     card_input = to_card_input(record, rules, now)
     shown = card.compose(card_input, rules)
-    rank = 0 if record.outcome is None else 2 if card_input.is_over or shown.urgency == "fine" else 1
+    is_past = record.outcome is not None and (card_input.is_over or shown.urgency == "fine")
     bare = replace(shown, facts=(), text=(), evidence=(), curve=(), links=())
-    return Row(bare, record.incident.first_alert_at, len(record.incident.executions), rank)
+    runs = record.incident.executions
+    failed = sum(run.failed for run in runs)
+    return Row(bare, record.incident.first_alert_at, len(runs), failed, 2 if is_past else int(shown.urgency != "act"))
 
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
-    """What burns first: open, then what a person still has to deal with, then ended; the newest first of each."""
-    distinct = {row.card.incident: row for row in sorted(rows, key=lambda row: row.rank)}  # one may just be archived
-
-    def order(row: Row) -> tuple[float, ...]:
-        return row.rank, row.rank == 0 and row.card.urgency != "act", -row.card.at, -row.began_at
-
-    return sorted(distinct.values(), key=order)
+    """What burns first, then what goes on or waits for a person, then ended; the newest first of each. Of one that was just
+    archived the later row counts."""
+    distinct = {row.card.incident: row for row in rows}
+    return sorted(distinct.values(), key=lambda row: (row.rank, -row.card.at, -row.began_at))
 
 
 def to_card_input(record: Record, rules: Rules, now: float) -> CardInput:
@@ -188,6 +188,8 @@ def to_card_input(record: Record, rules: Rules, now: float) -> CardInput:
     runbook = rules.runbooks.get(incident.runbook)
     card_input = CardInput(CardKind.STARTED, now, runbook, record.target, incident, incident.reason, incident.detail)
     if outcome is None:
+        nonce = incident.approval.nonce if incident.phase is Phase.ASKED else ""
+        card_input = replace(card_input, approve_url=rules.link_to_answer(nonce))
         if incident.phase is Phase.OBSERVING:
             return replace(card_input, kind=CardKind.HELD, reason=Reason.OBSERVE_ONLY)
         is_held = incident.phase in (Phase.ASKED, Phase.WAITING) and incident.reason is not None
@@ -208,6 +210,8 @@ def to_card_input(record: Record, rules: Rules, now: float) -> CardInput:
         detail=incident.detail if outcome.reason else "",
         moving=any((state.after.depth or 0) > most for state in incident.queues),
         escalation=escalation,
+        acknowledge_url=rules.link_to_answer(escalation.nonce) if escalation and not escalation.taken_by else "",
+        healthy_url=rules.link_to_answer(outcome.nonce),
         is_over=escalation is None and (outcome.ending is Ending.ESCALATED or now - outcome.at > HELD_S),
     )
 

@@ -131,8 +131,9 @@ def request_approval(turn: Turn, decision: Decision) -> None:
     nonce = f"{turn.tag}.{turn.seen.nonce}"
     turn.change(phase=Phase.ASKED, due=turn.at + turn.runbook.verify.every_s)
     turn.change_approval(nonce=nonce, expires_at=expires_at, well_at=None)
-    approve_url = f"{turn.rules.public_url}/approve/#{nonce}"
-    post_hold(turn, replace(hold_card(turn, decision), approve_url=approve_url), f"{turn.mark}-asked", always=True)
+    post_hold(
+        turn, replace(hold_card(turn, decision), approve_url=turn.rules.link_to_answer(nonce)), f"{turn.mark}-asked", always=True
+    )
     turn.answer(Action.ASKED if decision.reason in ASKED else Action.HELD, decision.reason)
 
 
@@ -223,8 +224,7 @@ def escalate(turn: Turn, decision: Decision) -> None:
 
 def _answer_url(turn: Turn, answer: str) -> str:
     """The link for this answer. Its nonce is random, as an approval's is, so nobody can guess it."""
-    url, nonce = turn.rules.public_url, turn.seen.nonce
-    return f"{url}/approve/#{turn.incident.id}.{answer}.{nonce}" if url and nonce else ""
+    return turn.rules.link_to_answer(turn.seen.nonce and f"{turn.incident.id}.{answer}.{turn.seen.nonce}")
 
 
 def close(turn: Turn, ending: Ending, card_input: CardInput, *, tell: bool = True) -> None:
@@ -336,8 +336,8 @@ def remind(turn: Turn) -> None:
     told = escalation.told + 1
     escalation = replace(escalation, told=told, due=turn.at + REMINDED_EVERY_S if told < TOLD_AGAIN else None)
     turn.document = replace(turn.document, escalation=escalation)
-    shown, public_url = replace(escalation, queues=turn.note_figures(escalation.queues)), turn.rules.public_url
-    url = f"{public_url}/approve/#{escalation.nonce}" if public_url and escalation.nonce else ""
+    shown = replace(escalation, queues=turn.note_figures(escalation.queues))
+    url = turn.rules.link_to_answer(escalation.nonce)
     _post_escalation(turn, CardKind.ESCALATED_AGAIN, shown, f"again-{told}", url)
 
 

@@ -213,6 +213,10 @@ class Rules(Struct, frozen=True):
         """Whether people can answer: a link needs an address."""
         return bool(self.public_url)
 
+    def link_to_answer(self, nonce: str) -> str:
+        """The link for people's answer, which is signed when it is posted; empty if it leads nowhere."""
+        return f"{self.public_url}/approve/#{nonce}" if self.public_url and nonce else ""
+
     @property
     def zone(self) -> ZoneInfo:
         from zoneinfo import ZoneInfo  # takes 2 ms; needed only for freeze windows and messages

@@ -129,7 +129,7 @@ def _to_question(ports: Adapters, document: Document, nonce: str) -> CardInput |
     book = find_runbook(document, action, nonce)
     if book is None:
         return None
-    runbook, target, link = rules.runbooks.get(book), document.target, f"{rules.public_url}/approve/#{nonce}"
+    runbook, target, link = rules.runbooks.get(book), document.target, rules.link_to_answer(nonce)
     if action == HEALTHY and (outcome := document.find_doubtable(nonce)):
         trigger = next(iter(outcome.triggers), None)
         return CardInput(CardKind.RECOVERED, outcome.at, runbook, target, trigger=trigger, healthy_url=link)

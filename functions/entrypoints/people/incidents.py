@@ -1,9 +1,10 @@
 """The pages that people read: `/incidents`, and one incident's. They change nothing.
 
-Who may read: callers with a token of this machine, whoever the proxy names, and holders of the link of a card, which shows that
-incident only. The address that a request comes from admits nobody."""
+Who may read: callers with a token of this machine, whoever the proxy names, browsers that opened the link of `unstick link`, and
+holders of the link of a card, which shows that incident only. The address that a request comes from admits nobody."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from flask import Request
@@ -12,15 +13,15 @@ from msgspec.structs import replace
 
 from functions.application import history, signing
 from functions.bootstrap import Adapters
-from functions.domain.cards import card
 from functions.domain.cards.content import Content, render, tidy
 from functions.domain.cards.facts import PAGE_ID
 from functions.domain.cards.incident import KINDS, Curve, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
 from functions.domain.cards.queues import QUEUE_NAME, QUEUES_SHOWN, say_curve
+from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.model.messages import CardKind
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, not_allowed
-from functions.entrypoints.people.pages import MAX_TOKEN, show_card, show_list
+from functions.entrypoints.people.pages import MAX_TOKEN, identify, show_card, show_list
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import Text, named
 
@@ -28,10 +29,12 @@ READ_S = 10.0
 SHOWN = 100  # how many ended incidents the list shows
 PATH = "/incidents"
 LINK = "link"
+COOKIE = "unstick"
+ALL = ""  # in the place of the incident, in the token of a link to all of them
 REFUSALS: Mapping[int, tuple[Text, Text]] = {
     403: (
         Text("This page is not open to you"),
-        Text("Open the link Details of a message in the chat as it is, or sign in at the proxy in front of Unstick."),
+        Text("Open the link Details of a message as it is, sign in at the proxy, or run `unstick link` where Unstick runs."),
     ),
     404: (
         Text("There is no such incident"),
@@ -51,11 +54,15 @@ def respond(request: Request, ports: Adapters) -> Response:
         return not_allowed("GET")
     incident = request.path.removeprefix(PATH).removeprefix("/")
     try:
+        if not incident and LINK in request.args:
+            return _sign_in(request, ports)
         by_link = _is_let_in_by_link(request, ports, incident)
         if not by_link and not _is_known(request, ports):
-            http.log_refusal(403, "a reader of the incidents without a token, a proxy's name or a card's link")
+            http.log_refusal(403, "a reader of the incidents without a token, a proxy's name or a link")
             return _refuse(ports, 403)
-        return _show_one(ports, incident, by_link=by_link) if incident else _show_all(ports, below=request.path.endswith("/"))
+        if not incident:
+            return _show_all(ports, below=request.path.endswith("/"))
+        return _show_one(ports, incident, None if by_link else request)
     except BadRequest as refusal:
         http.log_refusal(refusal.status, refusal.sentence)
         return _refuse(ports, refusal.status)
@@ -75,9 +82,28 @@ def _is_let_in_by_link(request: Request, ports: Adapters, incident: str) -> bool
     return True
 
 
+def _sign_in(request: Request, ports: Adapters) -> Response:
+    """Keep the token of `unstick link` in the browser, and open the list without it in the address. Raises BadRequest."""
+    token = request.args[LINK][:MAX_TOKEN]
+    if signing.read_reading(ports.config.signing_keys, token, ports.now()) != ALL:
+        raise BadRequest(403, "This link is an incident's.")
+    secure = "; Secure" if ports.rules.public_url.startswith("https:") else ""
+    cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax{secure}"
+    place = "../incidents" if request.path.endswith("/") else "incidents"
+    return "", 303, {"Location": place, "Set-Cookie": cookie, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+
+
+def _is_signed_in(request: Request, ports: Adapters) -> bool:
+    """Whether the browser opened a link of `unstick link`, and its time is not over."""
+    with suppress(BadRequest):
+        token = request.cookies.get(COOKIE, "")[:MAX_TOKEN]
+        return bool(token) and signing.read_reading(ports.config.signing_keys, token, ports.now()) == ALL
+    return False
+
+
 def _is_known(request: Request, ports: Adapters) -> bool:
-    """Whether the caller has a token of this machine, as a proxy that signs people in adds it."""
-    return http.has_token(request, ports.config.machine_tokens)
+    """Whether the caller is signed in, or has a token of this machine, as a proxy that signs people in adds it."""
+    return _is_signed_in(request, ports) or http.has_token(request, ports.config.machine_tokens)
 
 
 def _refuse(ports: Adapters, status: int, **more: Any) -> Response:
@@ -86,12 +112,21 @@ def _refuse(ports: Adapters, status: int, **more: Any) -> Response:
     return show_card(ports.rules, shown, status, {"Retry-After": "5"} if status == 503 else None, **more)
 
 
-def _show_one(ports: Adapters, incident: str, *, by_link: bool) -> Response:
+def _show_one(ports: Adapters, incident: str, known: Request | None) -> Response:
+    """`known`: the request of somebody who may read all. People who are signed in get the buttons of what waits for an answer."""
     record = history.find(ports, incident, READ_S).record if PAGE_ID.fullmatch(incident) else None
-    to_all: dict[str, Any] = {} if by_link else {"to_all": "../" * (incident.count("/") + 1) + "incidents"}
+    more: dict[str, Any] = {"to_all": "../" * (incident.count("/") + 1) + "incidents"} if known else {}
     if record is None:
-        return _refuse(ports, 404, **to_all)
-    shown = card.compose(to_card_input(record, ports.rules, ports.now()), ports.rules)
+        return _refuse(ports, 404, **more)
+    shown = compose_with_answers(to_card_input(record, ports.rules, ports.now()), ports.rules)
+    if (
+        known
+        and record.target
+        and ports.now() < shown.nonce_until
+        and (identify(known, ports.config).verified or _is_signed_in(known, ports))
+    ):
+        token = ports.sign_approval(record.target.key, shown.nonce, shown.nonce_until)
+        more |= {"token": token, "person": identify(known, ports.config), "action": "../approve/"}
     starts = find_starts(record.incident)
     queues = [state for state in record.incident.queues[:QUEUES_SHOWN] if len(state.curve) > 1]
     captions = [named(tidy(state.queue.name, QUEUE_NAME), say_curve(state.curve)) for state in queues]
@@ -99,7 +134,7 @@ def _show_one(ports: Adapters, incident: str, *, by_link: bool) -> Response:
     drawn = [(caption, curve, Markup(draw_curve(curve))) for caption, curve in zip(captions, curves, strict=True)]  # noqa: S704
     timeline = tell(record.incident, record.outcome)
     bare = replace(shown, evidence=())  # the timeline has it
-    return show_card(ports.rules, bare, wide=True, curves=drawn, timeline=timeline, kinds=KINDS, **to_all)
+    return show_card(ports.rules, bare, wide=True, curves=drawn, timeline=timeline, kinds=KINDS, **more)
 
 
 def _show_all(ports: Adapters, *, below: bool) -> Response:

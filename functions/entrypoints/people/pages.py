@@ -60,6 +60,7 @@ LABELS: Mapping[str, Text] = {
     "title": Text("Incidents"),
     "incident": Text("Incident"),
     "runs": Text("Restarts"),
+    "failed": Text("({count} failed)"),
     "began": Text("Began"),
     "none": Text("No incident."),
     "older": Text("Older ones: `unstick status --days` lists them, and `unstick incident ID` shows each."),
