@@ -139,7 +139,6 @@ def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Bu
     content = {
         "deferred": [
             {
-                "at": now,
                 "incident": event.incident,
                 "crowd": event.crowd,
                 "alerts": msgspec.to_builtins([case.alert for case in cases]),

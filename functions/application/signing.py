@@ -1,11 +1,9 @@
 """Signs the payloads of wake-ups, and the tokens of links: for approvals, and for reading an incident's page.
 
 Payloads are signed so that access to the scheduler alone can't make `verify` restart anything. A payload names a target, or
-contains deferred alerts or a press; everything else is read when it arrives. Payloads of alerts begin with the time of their
-hand-over, unsigned, so that people can be told of alerts whose key is gone."""
+contains deferred alerts or a press; everything else is read when it arrives."""
 
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +13,6 @@ from functions.domain.model.codes import VERSION
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
-_HANDED_OVER = re.compile(r"([0-9]{1,12})~")  # Unix seconds, in front of a payload of alerts. A signature contains no `~`
 CONTENTS = frozenset({"target", "deferred", "press"})
 """The kinds of content: a target to step, alerts to decide, or a button pressed in a chat."""
 
@@ -28,15 +25,13 @@ def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
     """Sign `{"v", "target"}`, `{"v", "deferred"}` or `{"v", "press"}` with the newest key. Equal contents give equal payloads.
     The payload is compressed if that makes it shorter: Cloud Tasks accepts 1 MB. Raises Unavailable or Denied if the key can't
     be read."""
-    signed = _serializer(keys[0], _WAKE_UP).dumps(dict(content))
-    handed_over = [entry.get("at", 0) for entry in content.get("deferred", ())]
-    return f"{min(handed_over):.0f}~{signed}" if handed_over else signed
+    return _serializer(keys[0], _WAKE_UP).dumps(dict(content))
 
 
 def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
     """The content of a payload signed with one of the keys. Raises BadRequest, and Unavailable if a key can't be read."""
     try:
-        content = _open(keys, _WAKE_UP, _HANDED_OVER.sub("", payload, count=1))
+        content = _open(keys, _WAKE_UP, payload)
     except BadData:
         for key in keys:
             key.invalidate()  # another instance may have signed with a key that is newer than the cached ones
@@ -46,12 +41,6 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
     if (version := content["v"]) > VERSION:
         raise BadRequest(400, f"This wake-up has version {version}, made by a newer release; this one knows {VERSION}.")
     return content
-
-
-def handed_over_since(payload: str) -> float | None:
-    """When the alerts were handed over, according to an unverified payload; None if it contains no alerts."""
-    prefix = _HANDED_OVER.match(payload)
-    return float(prefix[1]) if prefix else None
 
 
 def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at: float) -> str:

@@ -8,7 +8,7 @@ from functions.config.current import DEFAULT_PATH, current_config
 from functions.config.settings import LOCAL, Config
 from functions.entrypoints import http
 from functions.runtime import logs
-from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
+from functions.runtime.errors import ConfigError, Denied, Unavailable
 
 
 def start() -> None:
@@ -62,26 +62,13 @@ def _say_where() -> None:
     logs.event("INFO", f"listening on http://{host}:{port}/, configured by {os.environ.get('UNSTICK_CONFIG') or DEFAULT_PATH}")
 
 
-def deliver_here(payload: str) -> None:
-    """Delivers wake-ups of the local scheduler. Logs and drops one with an unknown signature: the sweep steps its target."""
-    from functions.application.signing import handed_over_since
-    from functions.entrypoints.verify import deliver
-
-    try:
-        deliver(payload)
-    except BadRequest as error:
-        logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
-        if error.status != 401 or handed_over_since(payload) is not None:
-            raise
-
-
 def _run_local() -> None:
     import threading
 
     from functions.adapters.schedulers.local import LocalScheduler
-    from functions.entrypoints.verify import sweep_overdue
+    from functions.entrypoints.verify import deliver, sweep_overdue
 
     scheduler = current_config().scheduler.adapter
     if isinstance(scheduler, LocalScheduler):
-        tasks = (deliver_here, sweep_overdue, threading.Event())
+        tasks = (deliver, sweep_overdue, threading.Event())
         threading.Thread(target=scheduler.run, args=tasks, daemon=True, name="scheduler").start()

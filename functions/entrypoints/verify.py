@@ -13,7 +13,7 @@ from functions.application.ports import Budget
 from functions.application.reconcile import advance
 from functions.bootstrap import Adapters, current_adapters
 from functions.domain.model.alerts import Alert
-from functions.domain.model.events import AlertsReceived, Origin, TimerFired, Unsigned
+from functions.domain.model.events import AlertsReceived, Origin, TimerFired
 from functions.entrypoints.http import Response, error_response, json_response, not_allowed, read_body
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
@@ -23,9 +23,6 @@ VERIFY_BUDGET_S = 120.0
 HANDED_OVER_S = 30.0
 """Seconds for a list of alerts. The rest becomes a new list, behind the wake-ups of incidents that are due by then."""
 AGAIN_S = 60.0
-GIVEN_UP_S = 86400.0
-"""Seconds that alerts are redelivered if they can't be decided or no key fits their signature, in case somebody fixes that."""
-UNSIGNED_KEY = "unsigned"  # the document that records these warnings
 
 
 def verify(request: Request) -> Response:
@@ -62,12 +59,7 @@ def deliver(payload: str) -> None:
     """Handle one wake-up. Raises BadRequest if it isn't ours, Unavailable or Denied if it must be redelivered."""
     adapters = current_adapters()
     budget = Budget(adapters, adapters.monotonic() + VERIFY_BUDGET_S)
-    try:
-        content = signing.verify_payload(adapters.config.signing_keys, payload)
-    except BadRequest as error:
-        if error.status == 401 and _is_given_up(adapters, payload, budget):
-            return
-        raise
+    content = signing.verify_payload(adapters.config.signing_keys, payload)
     if isinstance(content.get("deferred"), list):
         _decide_deferred(content["deferred"])
     elif isinstance(content.get("target"), str):
@@ -77,18 +69,6 @@ def deliver(payload: str) -> None:
         from functions.entrypoints.people.slack import handle
 
         handle(adapters, content["press"], budget)
-
-
-def _is_given_up(adapters: Adapters, payload: str, budget: Budget) -> bool:
-    """Notify people of alerts that no key signed. Returns whether they are over a day old and need no redelivery."""
-    carried_since = signing.handed_over_since(payload)
-    if carried_since is None:
-        return False  # the payload names a target; the sweep steps it
-    advance(adapters, UNSIGNED_KEY, Unsigned(), budget)
-    if adapters.now() - carried_since <= GIVEN_UP_S:
-        return False
-    logs.event("ERROR", "alerts were given up: none of signing_keys verified them for a day")
-    return True
 
 
 def _decide_deferred(entries: list[dict[str, Any]]) -> None:
@@ -103,10 +83,7 @@ def _decide_deferred(entries: list[dict[str, Any]]) -> None:
             _decide_handed_over(adapters, entry)
         except (Unavailable, Denied) as error:
             failed = error
-            if adapters.now() - entry.get("at", adapters.now()) <= GIVEN_UP_S:
-                left.append(entry)
-            else:
-                logs.event("ERROR", f"alerts were given up: not decided for a day: {error}")
+            left.append(entry)
     if failed is not None and len(left) == len(entries):
         raise failed
     if left:

@@ -166,7 +166,7 @@ def test_what_is_handed_over_is_whole():
     ]
     ((at, content),) = ports.wakes
     one, other = content["deferred"]
-    assert (at, one["at"], one["incident"], one["crowd"], one["left_out"]) == (NOW, NOW, "inc-1", True, 3)
+    assert (at, one["incident"], one["crowd"], one["left_out"]) == (NOW, "inc-1", True, 3)
     assert ([listed["fingerprint"] for listed in one["alerts"]], one["origin"]) == (
         ["fp-1", "fp-2"],
         {"id": "r1", "until": NOW + 9},

@@ -1,14 +1,11 @@
 """What goes wrong, late or by another's hand, tried with all of Unstick on one machine: each ends, and people are told why."""
 
-import time
 from typing import Any
 
 import pytest
 
 from functions.application import signing
 from functions.domain.model.codes import VERSION
-from functions.entrypoints import startup
-from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
 from testbed.unstick_process import job_id, runbook
 from tests.support.worlds.one_machine import Place, handed_over, payload_of
@@ -63,35 +60,21 @@ def test_a_target_whose_wake_up_was_signed_by_a_key_that_is_gone_is_swept(place)
     place.configured(signing_keys=["env://ANOTHER_KEY"])
     place.later(5 * HOUR_S)
     assert {place.delivered(payload)[0] for payload in former} == {401}
-    assert not any(document.key == "unsigned" for document in place.documents()), "nobody need do anything about it"
     place.until_told(place.swept)
     assert "recovered" in place.cards()
-    for payload in former:
-        startup.deliver_here(payload)  # on one machine it ends there; raising would have it come again
 
 
-def test_alerts_whose_signing_key_is_gone_are_told_and_decided_once_it_is_back(place):
-    """Nothing is restarted on the word of a stranger; once an hour people hear that, and what to do."""
+def test_alerts_whose_signing_key_is_gone_are_decided_once_it_is_back(place):
+    """Nothing is restarted on the word of a stranger."""
     payload = handed_over("mail", 60.0)
     place.configured(signing_keys=["env://ANOTHER_KEY"])
     assert [place.delivered(payload)[0] for _ in range(3)] == [401] * 3
-    with pytest.raises(BadRequest):
-        startup.deliver_here(payload)  # it comes again
     assert place.restarts() == 0
-    assert place.cards().count("no signing key matches") in (1, 2), "2: the hour turned"
     place.configured(signing_keys=["env://ANOTHER_KEY", "env://UNSTICK_SIGNING_KEY"])
     assert place.delivered(payload)[0] == 200
     assert place.restarts() == 1
     place.until_told(lambda: [place.delivered(each) for each in place.wake_ups()])
     assert "recovered" in place.cards()
-
-
-def test_a_stranger_among_those_who_may_call_verify_disturbs_people_once_an_hour_at_most(place):
-    """Nothing that it sends is read; who may call `verify` is for the platform to say."""
-    answers = {place.delivered(f"{at}~{'A' * 1_000_000}.x")[0] for at in (0, 1, int(time.time()))}
-    assert answers == {200, 401}
-    assert place.restarts() == 0
-    assert place.cards().count("no signing key matches") in (1, 2), "2: the hour turned"
 
 
 def test_alerts_that_were_handed_over_go_to_the_targets_of_now(place):

@@ -216,5 +216,5 @@ def handed_over(service_name: str, ago_s: float) -> str:
     labels = {"alertname": "RabbitMQQueueStuck", "service": service_name, "vhost": "/", "queue": f"{service_name}.delivery"}
     at = time.time() - ago_s
     content = {"fingerprint": "f1", "source": "https://grafana.example.com 1", "firing": True, "labels": labels}
-    one = {"at": at, "incident": "20261125-031500-0a1b2c3d", "crowd": False}
+    one = {"incident": "20261125-031500-0a1b2c3d", "crowd": False}
     return payload_of({"v": VERSION, "deferred": [one | {"alerts": [content | {"annotations": {}, "starts_at": at - 60.0}]}]})
