@@ -19,7 +19,6 @@ from urllib.parse import parse_qs, unquote
 from testbed.doubles import server
 
 HOUR_S = 3600
-BYTES = 2048
 """Of each message."""
 Reply = tuple[int, str, bytes]
 """Status, content type, body."""
@@ -103,8 +102,8 @@ class RabbitDouble(server.Serving):
         self.queues: dict[tuple[str, str], Queue] = {}
         self.statistics = True
         self.broken: dict[str, Reply | float] = {}
-        """By `totals`, `page`, `channel`, `connection`, `nodes`, `overview`, `whoami`, `alarms`: what is answered instead, or
-        after how many seconds."""
+        """By `totals`, `page`, `channel`, `connection`, `nodes`, `overview`, `whoami`: what is answered instead, or after how
+        many seconds."""
         self.closed: set[str] = set()
         """Connections that end just now: their consumers are listed, and their channels are gone."""
         self.began_at = time.time() - CONNECTED_S
@@ -128,7 +127,7 @@ class RabbitDouble(server.Serving):
         self.asked.append(target)
         path, _, query = target.partition("?")
         segments = [unquote(segment) for segment in path.split("/")[1:]]
-        whole = {"overview": "overview", "whoami": "whoami", "health": "alarms", "nodes": "nodes"}
+        whole = {"overview": "overview", "whoami": "whoami", "nodes": "nodes"}
         kind = whole.get(segments[1] if len(segments) > 1 else "", "")
         if segments[1:2] in (["channels"], ["connections"]) and len(segments) == 3:
             kind = segments[1].removesuffix("s")
@@ -146,7 +145,6 @@ class RabbitDouble(server.Serving):
         fixed = {
             "overview": {"rabbitmq_version": "3.10.8", "disable_stats": not self.statistics},
             "whoami": {"name": "unstick", "tags": list(user.tags)},
-            "alarms": {"status": "ok"},
         }
         if kind in fixed:
             return _ok(fixed[kind])
@@ -224,8 +222,6 @@ class RabbitDouble(server.Serving):
                 "messages": queue.ready + queue.unacked,
                 "messages_ready": queue.ready,
                 "messages_unacknowledged": queue.unacked,
-                "message_bytes_ready": queue.ready * BYTES,
-                "message_bytes_unacknowledged": queue.unacked * BYTES,
                 "head_message_timestamp": queue.head_at,
             }
         )

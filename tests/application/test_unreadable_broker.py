@@ -55,18 +55,6 @@ def test_a_slow_answer_decides_nothing_and_is_told_within_a_minute(
     assert f"mail.delivery: {why}" in said(place)
 
 
-@pytest.mark.parametrize("readable", [True, False])
-def test_an_alarm_of_the_broker_is_named(place: Place, *, readable: bool) -> None:
-    """Publishers are blocked: whoever restarts the consumers should know. Also where the queue can't be judged."""
-    body = b'{"status": "failed", "reason": "x", "alarms": [{"node": "rabbit@one", "resource": "memory"}]}'
-    place.rabbit.broken["alarms"] = (503, "application/json", body)
-    place.rabbit.statistics = readable
-    place.alerted("mail")
-    all_delivered(place)
-    assert place.restarts() == readable
-    assert "memory (rabbit@one): publishers are blocked" in said(place)
-
-
 def test_why_the_queue_can_not_be_read_after_the_restart_is_told(place: Place) -> None:
     """With what to do about it."""
     place.alerted("mail")

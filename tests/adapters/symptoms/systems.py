@@ -47,7 +47,7 @@ class RabbitMQ(RabbitDouble):
         self.queue("mail", ready=depth)
 
     def close(self) -> None:
-        self.broken = dict.fromkeys(("overview", "totals", "page", "whoami", "alarms"), (503, "text/plain", b"down"))
+        self.broken = dict.fromkeys(("overview", "totals", "page", "whoami"), (503, "text/plain", b"down"))
 
 
 class Prometheus(PrometheusDouble):

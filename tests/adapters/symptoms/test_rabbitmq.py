@@ -70,12 +70,12 @@ def crowd(rabbit: RabbitDouble, count: int, name: str = "mail", net: int = 3) ->
 
 
 def test_a_look_reads_the_pages_of_the_queues_own_channels_and_no_list(rabbit: RabbitDouble) -> None:
-    """I14: three requests, then the nodes, the alarms and each channel, then the connection of the one that hangs."""
+    """I14: three requests, then the nodes and each channel, then the connection of the one that hangs."""
     rabbit.queue("other", unacked=9, consumers=("10.9.9.9:1 -> 10.0.0.1:5672",))
     seen = look(rabbit)
     assert len(asked(rabbit, "channels/")) == len(asked(rabbit, "channels")) == 2
     assert len(asked(rabbit, "connections/")) == len(asked(rabbit, "connections")) == 1
-    assert (len(rabbit.asked), asked(rabbit, "vhosts")) == (8, [])
+    assert (len(rabbit.asked), asked(rabbit, "vhosts")) == (7, [])
     assert [(one.id, one.held) for one in seen.channels or ()] == [(f"{FIRST} (1)", 3), (f"{SECOND} (1)", 0)]
 
 

@@ -116,23 +116,6 @@ def test_when_the_oldest_was_published(head: Any, head_at: float | None) -> None
     assert seen({"consumer_details": [], "head_message_timestamp": head}).head_at == head_at
 
 
-@pytest.mark.parametrize(
-    ("totals", "page", "head", "held"),
-    [
-        ({"messages_ready": 1, "messages_unacknowledged": 2}, (1, 2), 100, 300),
-        ({"messages_ready": 2, "messages_unacknowledged": 2}, (2, 2), None, 300),
-        ({"messages_ready": 1, "messages_unacknowledged": 2}, (2, 3), None, None),
-        ({"messages_ready": 1, "messages_unacknowledged": 1}, (None, None), None, None),
-    ],
-)
-def test_sizes_are_those_of_the_same_moment(totals: dict[str, int], page: tuple[Any, Any], head: Any, held: Any) -> None:
-    """The page may be seconds older than the totals: where they differ, the sizes are of other messages."""
-    sizes = {"messages_ready": page[0], "message_bytes_ready": 100}
-    sizes |= {"messages_unacknowledged": page[1], "message_bytes_unacknowledged": 300}
-    snapshot = seen({"consumer_details": []} | sizes, **totals)
-    assert (snapshot.head_bytes, snapshot.held_bytes) == (head, held)
-
-
 WINDOWS = [
     ([{"prefetch_count": 5}, {"prefetch_count": 2}], 0, 7),
     ([{"prefetch_count": 5}, {"prefetch_count": 0}], 0, 0),

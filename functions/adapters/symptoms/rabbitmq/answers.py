@@ -104,10 +104,6 @@ class Page(Struct, frozen=True):
     messages_ready_details: Samples = Samples()
     messages_unacknowledged_details: Samples = Samples()
     head_message_timestamp: float | str | None = None
-    messages_ready: int | None = None
-    message_bytes_ready: int | None = None
-    messages_unacknowledged: int | None = None
-    message_bytes_unacknowledged: int | None = None
     delivery_limit: int | str | None = None  # of a quorum queue, policies included (4.0 and later); a text if it is unlimited
     arguments: dict[str, Any] | list[Any] | None = None
     effective_policy_definition: dict[str, Any] | list[Any] | None = None
@@ -196,15 +192,6 @@ class Node(Struct, frozen=True):
     name: str
     running: bool = False
     uptime: int | None = None  # milliseconds; absent if the node is down or has no management agent
-
-
-class Alarm(Struct, frozen=True):
-    resource: str = "?"  # `memory` or `disk`
-    node: str = "?"
-
-
-class Alarms(Struct, frozen=True):
-    alarms: list[Alarm] = field(default_factory=list)
 
 
 class User(Struct, frozen=True):

@@ -51,7 +51,6 @@ from functions.runtime.text import Text, named
 
 WHOAMI = "/api/whoami"
 NODES = "/api/nodes?columns=name,running,uptime"
-ALARMS = "/api/health/checks/alarms"  # immediate; the nodes' own `mem_alarm` is still false after 7 s (measured on 3.10)
 FINE_STEP_S, FINE_REACH_S = 5, 600
 COARSE_STEP_S, COARSE_REACH_S = 60, 3600  # how the broker keeps samples of queues by default (`sample_retention_policies.basic`)
 CURVE_S = 120  # samples are requested at least this far back, for the curve of the depth
@@ -141,11 +140,11 @@ def add_details(looks: Mapping[str, Look], ask: Ask) -> dict[str, QueueSnapshot]
     A list of channels is never requested: it computes all channels of the cluster, however it is filtered, and raised the memory
     alarm of a broker with 5,000 (measured on 3.10, 4.0 and 4.3). A channel's own page costs the same in a cluster of any size."""
     chosen = dict(zip(looks, choose_channels(list(looks.values())), strict=True))
-    answers = ask([NODES, ALARMS, *dict.fromkeys(look.path(name) for look in chosen.values() for name in look.channels)])
+    answers = ask([NODES, *dict.fromkeys(look.path(name) for look in chosen.values() for name in look.channels)])
     details = {}
     for key, look in chosen.items():
         snapshot = find_fresh(_read_channels(look, answers)) if look.own else look.snapshot
-        details[key] = with_nodes(snapshot, answers[NODES], answers[ALARMS])
+        details[key] = with_nodes(snapshot, answers[NODES])
     hung = {key: find_hung(snapshot, looks[key].query.for_s) for key, snapshot in details.items()}
     paths = dict.fromkeys(connection_path(channel) for channels in hung.values() for channel in channels)
     connections = ask(list(paths)[:MOST_CONNECTIONS]) if paths else {}

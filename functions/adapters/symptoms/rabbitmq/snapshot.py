@@ -5,10 +5,8 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
-from functions.adapters.symptoms._http import shaped
 from functions.adapters.symptoms.rabbitmq import SYSTEM
 from functions.adapters.symptoms.rabbitmq.answers import (
-    Alarms,
     ChannelPage,
     Connection,
     Consumer,
@@ -29,13 +27,11 @@ from functions.domain.model.observations import Channel, Holder, QueueHistory, Q
 from functions.domain.texts.sanitize import clean
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
-from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join
+from functions.runtime.text import Text
 
 WAITING = "waiting"  # `activity_status` of one that takes messages only once the single active consumer ends
 SHOVEL = "none"  # the user of a shovel's consumer (measured on 4.3)
 NAME = 80  # maximum length of a host or name in a document
-KEPT = 5  # alarms
-ALARM_STATUS = 503
 ENABLE = Text("Enable rabbitmq_management_agent on every node of the cluster.")
 
 
@@ -85,7 +81,6 @@ def _with_page(snapshot: QueueSnapshot, page: Page) -> QueueSnapshot:
         remedy = Text("Turn the statistics on; `check` names the switch that turns them off.")
         return replace(snapshot, blind=Unknown(Text("the broker's statistics are off"), remedy=remedy))
     consumers, traffic, head = page.present, traffic_of(page.message_stats), page.head_message_timestamp
-    is_same_moment = page.messages_unacknowledged == snapshot.unacked
     delivered, taken = _sum(traffic.deliver, traffic.deliver_no_ack), _sum(traffic.get, traffic.get_no_ack)
     return replace(
         snapshot,
@@ -95,8 +90,6 @@ def _with_page(snapshot: QueueSnapshot, page: Page) -> QueueSnapshot:
         ack_samples=to_series(traffic.ack_details, traffic.deliver_no_ack_details, traffic.get_no_ack_details),
         depth_samples=to_series(page.messages_ready_details, page.messages_unacknowledged_details),
         head_at=float(head) if isinstance(head, float | int) else None,
-        head_bytes=page.message_bytes_ready if page.messages_ready == snapshot.ready == 1 else None,
-        held_bytes=page.message_bytes_unacknowledged if snapshot.unacked and is_same_moment else None,
         deliveries=_sum(delivered, taken),
         redeliveries=traffic.redeliver,
         published=traffic.publish,
@@ -248,9 +241,8 @@ def _with_connection(channel: Channel, answer: Answer | Exception | None) -> Cha
     return replace(channel, name=name, connected_at=connected_at)
 
 
-def with_nodes(snapshot: QueueSnapshot, nodes: Answer | Exception, alarms: Answer | Exception) -> QueueSnapshot:
-    """The snapshot with the cluster's nodes, and what the broker is short of."""
-    snapshot = replace(snapshot, alarm=_read_alarm(alarms))
+def with_nodes(snapshot: QueueSnapshot, nodes: Answer | Exception) -> QueueSnapshot:
+    """The snapshot with the cluster's nodes."""
     try:
         members = read(nodes, list[Node])
     except (Denied, Unavailable) as error:
@@ -267,14 +259,3 @@ def with_nodes(snapshot: QueueSnapshot, nodes: Answer | Exception, alarms: Answe
         node_down=len(up) < len(members),
         nodes_up_s=min((node.uptime / 1000 for node in up if node.uptime is not None), default=0.0),
     )
-
-
-def _read_alarm(answer: Answer | Exception) -> Phrase:
-    """The resources that the broker is short of; empty if there are none, or it doesn't say."""
-    if not isinstance(answer, Answer) or answer.status != ALARM_STATUS:
-        return ""
-    try:
-        alarms = shaped(SYSTEM, answer.json(), Alarms).alarms
-    except Unavailable:
-        return ""
-    return join([in_brackets(clean(alarm.resource, NAME, "…"), clean(alarm.node, NAME, "…")) for alarm in alarms[:KEPT]], COMMA)
