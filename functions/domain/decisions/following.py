@@ -83,8 +83,8 @@ def _why_unseen(turn: Turn) -> Unknown | None:
 def _watch_running(turn: Turn) -> None:
     incident, runbook = turn.incident, turn.runbook
     running_s = turn.at - _started_at(incident)
-    if running_s > runbook.restart.max_run_s or (incident.execution is not None and incident.execution.abandoned):
-        detail = describe_zombie(turn.rules.runner, incident.execution, running_s)
+    if running_s > runbook.restart.max_run_s:
+        detail = describe_zombie(incident.execution, running_s)
         return endings.escalate(turn, hold(Reason.ZOMBIE_EXECUTION, join((detail, _say_if_healthy(turn)))))
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
     turn.change(looked_at=turn.at, reason=reason, due=turn.at + runbook.verify.every_s)

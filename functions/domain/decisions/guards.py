@@ -122,9 +122,8 @@ def running(context: GuardContext) -> Decision | None:
     if execution.scheduled:
         return _hold_as_scheduled(context, execution)
     age_s = history.running_s(execution)
-    if age_s > context.runbook.restart.max_run_s or execution.abandoned:
-        detail = describe_zombie(context.rules.runner, execution, age_s)
-        return hold(Reason.ZOMBIE_EXECUTION, detail, execution=execution)
+    if age_s > context.runbook.restart.max_run_s:
+        return hold(Reason.ZOMBIE_EXECUTION, describe_zombie(execution, age_s), execution=execution)
     detail = Text("execution {id} is already running", id=execution.id)
     return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, detail, execution=execution)
 
@@ -148,11 +147,8 @@ def unstopped(context: GuardContext) -> Decision | None:
     return hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=context.runbook.verify.every_s, execution=execution)
 
 
-def describe_zombie(runner: str, execution: Execution | None, running_s: float) -> Text:
+def describe_zombie(execution: Execution | None, running_s: float) -> Text:
     """What is known of a run that does not end."""
-    if execution is not None and execution.abandoned:
-        anew = Text("{runner} was restarted during execution {id}, so nothing runs it any more")
-        return anew.fill(runner=runner, id=execution.id)
     return Text("execution {id} has been running for {age}", id=execution.id if execution else "?", age=duration(running_s))
 
 
@@ -163,12 +159,11 @@ def job_busy(context: GuardContext) -> Decision | None:
         return None
     if execution.scheduled:
         return _hold_as_scheduled(context, execution)
-    age_s, runner, every_s = context.history.running_s(execution), context.rules.runner, context.runbook.verify.every_s
+    age_s, every_s = context.history.running_s(execution), context.runbook.verify.every_s
     detail = Text("execution {id} of the same job has been running for {age}", id=execution.id, age=duration(age_s))
-    if age_s <= context.runbook.restart.max_run_s and not execution.abandoned:
+    if age_s <= context.runbook.restart.max_run_s:
         return hold(Reason.JOB_BUSY, detail, again_in_s=every_s, execution=execution)
-    detail = describe_zombie(runner, execution, age_s) if execution.abandoned else detail
-    remedy = Text("Abort the execution in {runner}; Unstick restarts as soon as the job is free.", runner=runner)
+    remedy = Text("Abort the execution in {runner}; Unstick restarts as soon as the job is free.", runner=context.rules.runner)
     return hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=every_s, execution=execution, remedy=remedy)
 
 

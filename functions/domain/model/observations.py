@@ -26,8 +26,7 @@ class Execution(Struct, frozen=True):
     user: str = ""
     aborted_by: str = ""  # the user who aborted it
     scheduled: bool = False  # it waits for a later start, and blocks the job until then
-    server: str = ""  # the server of the runner that runs it
-    abandoned: bool = False  # nothing runs it any more, and its end is unknown: the runner was started anew since it began
+    abandoned: bool = False  # it has ended, and how is unknown
     retry_of_restart: bool = False  # the runner's own retry of an execution that began in time: the attempt was a restart
 
     @property

@@ -241,7 +241,7 @@ class Call:
         return Reply(204, b"", "text/plain")
 
     def system(self) -> Reply:
-        return as_json(200, pages.system(self.double.url, self.state, full="system" in self.may and self.state.shows_system))
+        return as_json(200, pages.system(self.double.url, self.state, full="system" in self.may))
 
 
 ROUTES: tuple[tuple[str, str, Any], ...] = (

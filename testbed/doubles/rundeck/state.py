@@ -135,7 +135,6 @@ class State:
         """Those that the token's role may neither read nor run on."""
         self.server = SERVER
         """The UUID of the server that answers; all runs are of SERVER."""
-        self.shows_system = True
         self.up_since = clock() - 86400.0
         self.hides_rows = False
         self.lag_s = 0.0
@@ -179,13 +178,6 @@ class State:
     def finish(self, number: int, result: str = "succeeded") -> None:
         with self.lock:
             self.runs[number].ended, self.runs[number].result = self.now(), result
-
-    def crash(self) -> None:
-        """The server died: what ran stays `running` for ever, until somebody aborts it."""
-        with self.lock:
-            for run in self.unfinished(None):
-                run.zombie, run.ends_at = True, math.inf
-            self.up_since = self.now() + 2.0  # it takes a while
 
     def unfinished(self, job: str | None) -> list[Run]:
         return [run for run in self.runs.values() if run.ended is None and (job is None or run.job == job)]

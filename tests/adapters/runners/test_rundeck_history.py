@@ -1,8 +1,6 @@
 """Rundeck's history: how an execution is read, how far back the lists go, a followed run and its log, and evidence."""
 
-import math
 import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -268,32 +266,6 @@ def test_retries_are_followed_to_the_last(double: Rundeck, settings: Settings) -
     assert (history.followed.id, history.followed.succeeded, history.followed.tag) == ("3", True, "inc.1")
     assert history.tail == ("restarting mail inc.1 " + str(int(history.followed.runner_not_after or 0)),)
     assert [run.status for run in history.executions] == ["succeeded", "failed-with-retry", "failed-with-retry"]
-
-
-@pytest.mark.parametrize(
-    ("change", "abandoned"),
-    [
-        pytest.param(lambda _: None, True, id="the server that ran it was started after it"),
-        pytest.param(
-            lambda state: setattr(state, "server", "22222222-bbbb-4bbb-8bbb-000000000002"), False, id="another's in a cluster"
-        ),
-        pytest.param(lambda state: setattr(state, "shows_system", False), False, id="without the right to read the system"),
-        pytest.param(lambda state: state.finish(1), False, id="it ended"),
-    ],
-)
-def test_a_run_from_before_the_servers_start_is_abandoned(
-    double: Rundeck, settings: Settings, change: Callable[[Any], None], abandoned: bool
-) -> None:
-    """Rundeck was killed in a run: who runs it is gone, and it stays `running`. Before that it just runs."""
-    double.state.jobs[JOB].duration_s, double.state.jobs[JOB].timeout_s = math.inf, None
-    started = settings.run(MAIL, tag="inc.1", runner_not_after=time.time() + 60, timeout_s=PATIENCE_S)
-    history = look(settings, follow=started.id)
-    assert not (history.followed and history.followed.abandoned)
-    double.state.crash()
-    change(double.state)
-    history = look(settings, follow=started.id)
-    assert history.followed is not None
-    assert (history.followed.abandoned, history.executions[0].abandoned) == (abandoned, abandoned)
 
 
 def test_a_refusal_of_the_execution_is_one_of_the_whole_look(said: Said, lists: Lists) -> None:

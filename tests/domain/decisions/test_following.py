@@ -74,20 +74,12 @@ GONE = "execution 7 is gone and its end was not recorded, so nobody knows how fa
 
 
 @pytest.mark.parametrize(("mail", "healthy"), [(well(NOW + 30), "; the queue looks healthy"), (snapshot(500), "")])
-@pytest.mark.parametrize(
-    ("changes", "code", "said"),
-    [
-        ({}, Reason.ZOMBIE_EXECUTION, "Rundeck was restarted during execution 7, so nothing runs it any more"),
-        ({"status": "lost", "runner_ended_at": RUNNER_NOW + 20}, Reason.LEDGER_UNKNOWN, GONE),
-    ],
-    ids=["it stays running for ever", "it left no end"],
-)
-def test_a_run_that_nothing_runs_any_more_is_handed_to_people(changes, code, said, mail, healthy):
+def test_a_run_that_left_no_end_is_handed_to_people(mail, healthy):
     """Nobody waits for `max_run` to hear it: it may have restarted the application, or stopped it."""
-    lost = replace(OURS, abandoned=True, **changes)
+    lost = replace(OURS, abandoned=True, status="lost", runner_ended_at=RUNNER_NOW + 20)
     result = woken(RUNNING, NOW + 30, seen(now=NOW + 30, history=history_of(lost, now=NOW + 30), mail=mail))
-    assert (starts(result), last(result)) == ([], (Ending.ESCALATED, code))
-    assert str(result.document.to_archive[-1].incident.detail) == f"{said}{healthy}"
+    assert (starts(result), last(result)) == ([], (Ending.ESCALATED, Reason.LEDGER_UNKNOWN))
+    assert str(result.document.to_archive[-1].incident.detail) == f"{GONE}{healthy}"
     assert OURS.url in links_of(result)
 
 

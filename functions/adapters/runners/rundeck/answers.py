@@ -270,7 +270,6 @@ def execution_of(row: Mapping[str, Any], settings: Rundeck) -> Execution:
         runner_not_after=_not_after(options.get(NOT_AFTER_OPTION, "")),
         user=plain(str(row.get("user") or ""), 100),
         aborted_by=plain(str(row.get("abortedby") or ""), 100),
-        server=plain(str(row.get("serverUUID") or ""), 100),
         scheduled=status in ("scheduled", "queued") and row.get("date-ended") is None,
     )
 

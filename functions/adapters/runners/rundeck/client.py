@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers
 from functions.application.ports import EvidenceRun, Mismatch
@@ -34,7 +33,6 @@ LONG_RUN_S = 3600.0
 """Up to 5.x a list is ordered by start: one that started this long before the window may still have ended inside it."""
 MAX_RETRIES = 20
 TAIL_LINES = 20
-STARTS_S = 1.0  # Rundeck starts no run before it is up
 OUTPUT_LINES = 3000  # of an evidence job
 RECENT = 20  # runs in which an evidence job's tag is searched. If it runs more often in `within`, the run isn't found
 LINES_READ = 60  # a Java trace may follow the job's last output
@@ -49,13 +47,6 @@ class _Listed(Struct, frozen=True):
     at_once: bool
 
 
-class _Server(Struct, frozen=True):
-    """The server that answered, and since when it has been running, on its own clock."""
-
-    uuid: str = ""
-    since: float | None = None
-
-
 def look(
     settings: Rundeck, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float
 ) -> ExecutionHistory:
@@ -64,42 +55,18 @@ def look(
     None for an execution that Rundeck no longer has."""
     to = answers.connect(settings, timeout_s)
     calls = [partial(_list, to, target.job, status, since_s=since_s) for status in ("running", "scheduled", "")]
-    followers: list[partial[Any]] = []
-    if follow is not None:  # only then something may run
-        followers = [partial(_follow, to, follow, tail=tail), partial(_read_server, to)]
+    followers = [partial(_follow, to, follow, tail=tail)] if follow is not None else []
     results = ask_all([*calls, *followers], to)
-    lists, ((followed, lines), server) = results[: len(calls)], results[len(calls) :] or ((None, None), _Server())
+    lists, ((followed, lines),) = results[: len(calls)], results[len(calls) :] or ((None, None),)
     if not lists[-1].at_once:
         # On most databases running executions come last, so one that ended between the two answers would be in neither list.
         lists += ask_all([calls[0], partial(calls[-1], pages=1)], to)
     rows = [row for listed in lists for row in listed.rows]
     ours, others = _split_by_target(rows, settings, target)
-    ours, others = (tuple(_mark_abandoned(row, server) for row in some) for some in (ours, others))
-    followed = followed and _mark_abandoned(followed, server)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
     project = next((str(row["project"]) for row in rows if row.get("project")), "")
     page = start_page(settings, target, project) if project else ""
     return ExecutionHistory(newest.runner_now, ours, others, followed, lines, newest.read_at, page)
-
-
-def _read_server(to: answers.Connection) -> _Server:
-    """When this server was started. Unknown without `read` on the resource kind system; that must not fail the whole reading."""
-    try:
-        system = answers.mapping(answers.ask(to, "GET", "system/info").object().get("system"))
-    except (Denied, Unavailable):
-        return _Server()
-    uptime = answers.part(answers.part(system, "stats"), "uptime")
-    since = answers.part(uptime, "since").get("epoch")
-    uuid = str(answers.part(system, "rundeck").get("serverUUID") or "")
-    return _Server(uuid, since / 1000 if isinstance(since, int | float) else None)
-
-
-def _mark_abandoned(execution: Execution, server: _Server) -> Execution:
-    """Say of an unfinished run whether this server was started after it. In a cluster the others' runs go on."""
-    began, since = execution.runner_started_at, server.since
-    if execution.ended or execution.scheduled or began is None or since is None:
-        return execution
-    return replace(execution, abandoned=began < since - STARTS_S and execution.server in ("", server.uuid))
 
 
 def start_page(settings: Rundeck, target: Target, project: str = "") -> str:
