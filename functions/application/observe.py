@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from functions.application.documents import load_pause, load_storm
 from functions.application.ports import Budget, Ports, Query, QueueOutcome
-from functions.domain.decisions.evidence import evidence_to_read, is_awaited, tag_of
+from functions.domain.decisions.evidence import evidence_to_read, is_awaited
 from functions.domain.decisions.step import Queues, Wanted, what_to_observe
 from functions.domain.model.events import Event
 from functions.domain.model.incidents import Document, Incident
@@ -64,21 +64,18 @@ def read_all(
 
 def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> EvidenceReading | None:
     """Read the evidence run; None for an incident that collects none."""
-    wanted = evidence_to_read(incident, ports.rules)
-    if incident is None or wanted is None:
+    evidence = evidence_to_read(incident)
+    if evidence is None:
         return None
-    job, evidence = wanted
-    if evidence.missing:  # its id is in the answer to its start
-        return EvidenceReading(evidence.execution)
-    execution, partly = evidence.execution.id if evidence.execution else None, ports.now() >= evidence.until
-    try:  # after `until` nobody waits for the rest
-        run, output = ports.runner.read_evidence(
-            job.job, tag=tag_of(incident), execution=execution, partial=partly, timeout_s=budget.at_most(READ_EVIDENCE_S)
-        )
-        masked = output and tuple(replace(part, text=mask(redact(part.text), ports.rules.mask)) for part in output)
-        reading = EvidenceReading(run, masked)
-    except (Denied, Unavailable) as error:
-        reading = EvidenceReading(evidence.execution, problem=error.text)
+    reading = EvidenceReading(evidence.execution)
+    if evidence.execution is not None and not evidence.missing:
+        partly, timeout_s = ports.now() >= evidence.until, budget.at_most(READ_EVIDENCE_S)  # then nobody waits for the rest
+        try:
+            run, output = ports.runner.read_evidence(evidence.execution.id, partial=partly, timeout_s=timeout_s)
+            masked = output and tuple(replace(part, text=mask(redact(part.text), ports.rules.mask)) for part in output)
+            reading = EvidenceReading(run, masked)
+        except (Denied, Unavailable) as error:
+            reading = EvidenceReading(evidence.execution, problem=error.text)
     return replace(reading, awaited=is_awaited(evidence, reading, ports.now()))
 
 

@@ -81,8 +81,8 @@ class Runner(Protocol):
     def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
         """Start an evidence job once. It changes nothing, so it gets no `not_after`."""
 
-    def read_evidence(self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float) -> EvidenceRun:
-        """Read the run (found by its tag if `execution` is None), and its output once it has ended, or so far if `partial`."""
+    def read_evidence(self, execution: str, *, partial: bool, timeout_s: float) -> EvidenceRun:
+        """Read the run, and its output once it has ended, or so far if `partial`."""
 
     def check(
         self, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, auto: bool, timeout_s: float

@@ -8,11 +8,10 @@ from msgspec.structs import replace
 from functions.application import reconcile
 from functions.domain.model.codes import Action, Phase
 from functions.domain.model.events import Reply, TimerFired
-from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import EvidenceJob
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from tests.support.worlds.memory import DOWN, Memory, fails
-from tests.support.worlds.scenes import AHEAD_S, RUNNER_NOW, TARGET, alerted, case, rules, runbook
+from tests.support.worlds.scenes import AHEAD_S, TARGET, alerted, case, rules, runbook
 
 KEY = TARGET.key
 WITHIN_S = 20.0
@@ -94,16 +93,14 @@ def test_a_run_that_hangs_costs_no_more_than_within():
     assert card.evidence == ("MainThread in recv", "read_reply (smtp.py:41)")
 
 
-def test_a_lost_answer_is_looked_for_by_its_tag():
-    """The run was started all the same: its evidence counts; of one that failed its lines help to repair the job."""
+def test_a_lost_answer_is_no_evidence():
+    """The restart is made without it; of a run that failed its lines help to repair the job."""
     ports = outside()
     ports.before = fails("collect", error=Unavailable("Rundeck", "is silent"))
     told(ports)
-    ports.evidence = Execution("9", "http://rundeck/9", "succeeded", RUNNER_NOW, RUNNER_NOW + 1, TAG)
-    ports.output = OUTPUT
-    wait(ports, 3.0)
-    assert "evidence None" in ports.names
-    assert ports.posts[0][1].evidence == ("MainThread in recv", "read_reply (smtp.py:41)")
+    wait(ports, 0.0)
+    assert started(ports)[-1] == "run inc-1.1"
+    assert ("Evidence", "none: is silent") in ports.posts[0][1].facts
     ports = outside()
     told(ports)
     ended(ports, "py-spy: Permission denied\n", "failed")
@@ -117,8 +114,7 @@ BUSY = Denied("Rundeck", "the job is already running", code=DeniedCode.BUSY)
 
 
 @pytest.mark.parametrize(
-    ("where", "error", "why"),
-    [("collect", DOWN, ""), ("collect", BUSY, f"none: {BUSY.detail}"), ("evidence", DOWN, ""), ("archive", DOWN, None)],
+    ("where", "error", "why"), [("collect", BUSY, f"none: {BUSY.detail}"), ("evidence", DOWN, ""), ("archive", DOWN, None)]
 )
 def test_nothing_that_fails_holds_the_restart(where: str, error: Exception, why: str | None):
     """Whatever can't be reached, at the latest after `within` the restart is made, at once if the run was refused."""

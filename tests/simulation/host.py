@@ -259,19 +259,15 @@ class Host:
         return run.state(world.now, world.rundeck.ahead_s)
 
     def read_evidence(
-        self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
+        self, execution: str, *, partial: bool, timeout_s: float
     ) -> tuple[Execution | None, tuple[NodeOutput, ...] | None]:
         world = self.world
         self._leg("the evidence run")
         self._down(world.faults.history_down, "rundeck")
         world.rundeck.refuse_token()
-        by_tag = (run for run in world.rundeck.evidence if run.tag == tag and run.seen_from <= world.now)
-        by_id = (run for run in world.rundeck.evidence if str(run.id) == execution)
-        run = next(by_tag if execution is None else by_id, None)
-        if run is None:
-            return None, None
+        run = next(run for run in world.rundeck.evidence if str(run.id) == execution)
         state = run.state(world.now, world.rundeck.ahead_s)
-        output = NodeOutput("worker-1", f"stack of {tag}\n>> in recv (mail.py:41)\n{world.say(run)}")
+        output = NodeOutput("worker-1", f"stack of {run.tag}\n>> in recv (mail.py:41)\n{world.say(run)}")
         return state, (output,) if state.ended else None
 
     # --- people

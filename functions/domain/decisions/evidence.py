@@ -18,7 +18,6 @@ from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Collect, Decision, EvidenceStarted, Keep, Kind
 from functions.domain.model.incidents import Evidence, Incident, Opinion
 from functions.domain.model.observations import EVIDENCE, EvidenceReading, NodeOutput, Observation, Unknown
-from functions.domain.model.runbooks import EvidenceJob, Rules
 from functions.domain.texts.words import choose_lines, worded
 from functions.runtime.text import Phrase, Text, named
 
@@ -27,16 +26,13 @@ LOOK_S = 3.0  # how often Unstick checks whether the run has ended
 
 
 def tag_of(incident: Incident) -> str:
-    """The tag that identifies the run if the answer to its start is lost."""
+    """The tag that identifies the run, and that an opinion has to name."""
     return f"{incident.id}.{EVIDENCE}"
 
 
-def evidence_to_read(incident: Incident | None, rules: Rules) -> tuple[EvidenceJob, Evidence] | None:
-    """The evidence job whose run the incident waits for, and what is known of it; None if it waits for none."""
-    if incident is None or incident.phase is not Phase.COLLECTING or incident.evidence is None:
-        return None
-    runbook = rules.runbooks.get(incident.runbook)
-    return (runbook.evidence, incident.evidence) if runbook and runbook.evidence else None
+def evidence_to_read(incident: Incident | None) -> Evidence | None:
+    """What is known of the run that the incident waits for; None if it waits for none."""
+    return incident.evidence if incident is not None and incident.phase is Phase.COLLECTING else None
 
 
 def needs_evidence(turn: Turn, decision: Decision) -> bool:
@@ -67,13 +63,13 @@ def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
 
 
 def on_evidence_started(turn: Turn, event: EvidenceStarted) -> None:
-    """Note the run. If it did not start, the incident goes on. Without an answer, the next check looks for the run."""
+    """Note the run. If it did not start, or nobody knows which it is, the incident goes on."""
     incident = turn.document.incident
     if incident is None or incident.phase is not Phase.COLLECTING or incident.evidence is None or event.tag != tag_of(incident):
         return
     if event.execution is not None:
         turn.change(evidence=replace(incident.evidence, execution=event.execution))
-    elif event.refusal:
+    else:
         turn.change(evidence=replace(incident.evidence, missing=event.refusal), due=turn.at)
 
 

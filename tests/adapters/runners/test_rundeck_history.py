@@ -317,13 +317,11 @@ def test_the_last_twenty_lines_of_the_log(said: Said, lists: Lists, entries: Any
 
 # --- evidence
 
-TAG = "inc-1.evidence"
 ENDED = {"id": 7, "status": "failed", "date-ended": {"unixtime": 1}}
-RECENT_RUNNING, RECENT = "executions?status=running&max=20", "executions?max=20"
 
 
-def read_evidence(execution: str | None, *, partial: bool = False) -> EvidenceRun:
-    return SETTINGS.read_evidence("j/1", tag=TAG, execution=execution, partial=partial, timeout_s=PATIENCE_S)
+def read_evidence(execution: str, *, partial: bool = False) -> EvidenceRun:
+    return SETTINGS.read_evidence(execution, partial=partial, timeout_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -361,30 +359,3 @@ def test_what_rundeck_itself_says_of_a_failed_run_is_no_java(said: Said, recordi
     lines = "\n".join(node.text for node in read_evidence("7")[1] or ()).splitlines()
     assert lines[: len(output)] == output
     assert not any("dataContext" in line or "com.dtolabs" in line or line.startswith("\tat ") for line in lines)
-
-
-def tagged(number: int, tag: str) -> dict[str, Any]:
-    return {"id": number, "status": "running", "job": {"options": {INCIDENT: tag}}}
-
-
-@pytest.mark.parametrize(
-    ("running", "every", "id_of_run"),
-    [
-        ({"executions": [tagged(1, "a"), tagged(1, "x"), tagged(2, TAG)]}, {"executions": [tagged(3, TAG)]}, "2"),
-        ({"executions": [tagged(1, "x")]}, {"executions": [tagged(1, "x"), tagged(3, TAG)]}, "3"),
-        ({"executions": []}, {"executions": [tagged(3, "x")]}, None),
-    ],
-)
-def test_a_run_is_found_in_either_list(said: Said, running: Any, every: Any, id_of_run: str | None) -> None:
-    """On most databases those that run come last in the list of all."""
-    said.bodies |= {RECENT_RUNNING: running, RECENT: every}
-    run, output = read_evidence(None)
-    assert ((run and run.id), output) == (id_of_run, None)
-
-
-@pytest.mark.parametrize("place", [RECENT_RUNNING, RECENT])
-def test_a_list_that_can_not_be_read_is_told(said: Said, place: str) -> None:
-    """The run may be in it."""
-    said.bodies |= {RECENT_RUNNING: {"executions": []}, RECENT: {"executions": []}} | {place: {}}
-    with pytest.raises(Unavailable):
-        read_evidence(None)

@@ -205,7 +205,7 @@ class Memory:
         return self.evidence
 
     def read_evidence(
-        self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
+        self, execution: str, *, partial: bool, timeout_s: float
     ) -> tuple[Execution | None, tuple[NodeOutput, ...] | None]:
         self._call(f"evidence {execution}")
         output = self.so_far if partial and self.output is None else self.output

@@ -83,9 +83,8 @@ class Command(Struct, frozen=True):
         runs.ask_to_end(runs.folder_of(self.path), int(execution), "unstick")
         return self._wait(int(execution), lambda state: state.ended_at is not None, time.monotonic() + timeout_s)
 
-    def read_evidence(self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float) -> EvidenceRun:
-        where, values = ("id = ?", (execution,)) if execution else ("job = ? AND tag = ?", (job, tag))
-        for run in runs.find(self.path, where, values, timeout_s=timeout_s):
+    def read_evidence(self, execution: str, *, partial: bool, timeout_s: float) -> EvidenceRun:
+        for run in runs.find(self.path, "id = ?", (execution,), timeout_s=timeout_s):
             output = (NodeOutput("", runs.read_output(runs.folder_of(self.path), run.id)),)
             return _to_execution(run), output if partial or run.state.ended_at else None
         return None, None

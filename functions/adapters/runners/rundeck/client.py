@@ -34,7 +34,6 @@ LONG_RUN_S = 3600.0
 MAX_RETRIES = 20
 TAIL_LINES = 20
 OUTPUT_LINES = 3000  # of an evidence job
-RECENT = 20  # runs in which an evidence job's tag is searched. If it runs more often in `within`, the run isn't found
 LINES_READ = 60  # a Java trace may follow the job's last output
 
 
@@ -215,26 +214,11 @@ def start_evidence(settings: Rundeck, job: str, options: Mapping[str, str], *, t
     return answers.execution_of(answers.start(to, job, sent), settings)
 
 
-def read_evidence(
-    settings: Rundeck, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
-) -> EvidenceRun:
-    """The run, and its output once it has ended. Without `execution`, the run is found by its tag."""
+def read_evidence(settings: Rundeck, execution: str, *, partial: bool, timeout_s: float) -> EvidenceRun:
+    """The run, and its output once it has ended."""
     to = answers.connect(settings, timeout_s)
-    row = answers.read_execution(to, execution) if execution is not None else None
-    run = answers.execution_of(row, settings) if row is not None else _find(to, job, tag)
-    return run, _read_output(to, run.id) if run is not None and (run.ended or partial) else None
-
-
-def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
-    """On most databases running executions come last in the list of all, so both lists are read."""
-    path = f"job/{quote(job, safe='')}/executions"
-    calls = [partial(answers.ask, to, "GET", f"{path}?{which}max={RECENT}") for which in ("status=running&", "")]
-    for result in ask_all(calls, to):
-        for row in answers.mappings(result.object().get("executions")):
-            run = answers.execution_of(row, to.settings)
-            if run.tag == tag:
-                return run
-    return None
+    run = answers.execution_of(answers.read_execution(to, execution), settings)
+    return run, _read_output(to, run.id) if run.ended or partial else None
 
 
 def _read_output(to: answers.Connection, execution: str) -> tuple[NodeOutput, ...] | None:

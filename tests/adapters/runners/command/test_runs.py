@@ -204,16 +204,16 @@ def test_a_start_without_an_order_is_void_too(tmp_path):
 
 
 def test_evidence_is_collected_any_number_at_a_time_and_read_so_far(place):
+    read = partial(place.command.read_evidence, timeout_s=LIMIT_S)
     tags = ("incident-1.evidence", "incident-2.evidence")
-    read = partial(place.command.read_evidence, "restart", timeout_s=LIMIT_S)
-    for tag in tags:
-        run = place.command.start_evidence("restart", {}, tag=tag, timeout_s=LIMIT_S)
-        assert read(tag=tag, execution=None, partial=False) == (run, None)
-        assert read(tag=tag, execution=run.id, partial=True)[1] is not None
+    started = [place.command.start_evidence("restart", {}, tag=tag, timeout_s=LIMIT_S) for tag in tags]
+    for run in started:
+        assert read(run.id, partial=False) == (run, None)
+        assert read(run.id, partial=True)[1] is not None
     (place.folder / "go").touch()
-    for tag in tags:
-        wait_until(partial(read, tag=tag, execution=None, partial=False), lambda run: run[1])
-    assert read(tag="other.evidence", execution=None, partial=False) == (None, None)
+    for run in started:
+        wait_until(partial(read, run.id, partial=False), lambda run: run[1])
+    assert read("99", partial=False) == (None, None)
 
 
 def test_runs_older_than_any_limit_looks_back_are_forgotten_with_their_files(tmp_path):
