@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION
@@ -50,63 +49,42 @@ class Refusal(Struct, frozen=True):
     quoted: bool = False  # whether to quote Rundeck's own text, with secrets masked
 
 
+EVENT_RIGHT = Text("Allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy).")
 _TOKEN = (
     Text("does not accept the token"),
     Text("Create a new token (infra/rundeck/README.md) and put it where rundeck.token points."),
-    DeniedCode.TOKEN,
 )
-EVENT_RIGHT = Text("Allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy).")
-_EVENTS = (Text("the token's role may not read the project's events, which are the history"), EVENT_RIGHT, DeniedCode.ACL)
-_ACL = (
-    Text("the token's role lacks a permission"),
-    Text("Load infra/rundeck/unstick.aclpolicy for the token's role."),
-    DeniedCode.ACL,
-)
+_ACL = Text("the token's role lacks a permission"), Text("Load infra/rundeck/unstick.aclpolicy for the token's role.")
 _JOB = (
-    Text("there is no such job or execution"),
+    Text("there is no such job, project or execution"),
     Text("Compare restart.job with the UUID on the job's page in Rundeck."),
-    DeniedCode.JOB,
 )
-_OFF = (Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck."))
+_OFF = Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck.")
 _PASSIVE = (
     Text("is in passive mode and starts nothing"),
     Text("Set Rundeck's execution mode to active. Until then its web interface starts nothing either."),
-    DeniedCode.PASSIVE,
 )
-_PROJECT = (
-    Text("the job's project is missing, disabled or being deleted"),
-    Text(
-        "Check in Rundeck whether the project is there. If it was replaced, import the job and write its UUID into restart.job."
-    ),
-)
-_VERSION = (Text("does not support this API version"), Text("Upgrade Rundeck to 4.0 or newer."))
 _URL = (
     Text("what answers there is not the Rundeck API"),
     Text("Check rundeck.url: scheme, port (4440 by default), context path, and any proxy in front."),
 )
-_BUSY = (Text("the job is already running"), "", DeniedCode.BUSY)
 _OPTION = (
     Text("the job does not accept these options"),
     Text("Compare restart.options with the options in the job's definition."),
 )
-_REFUSED = (Text("refused the request"), Text("Check Rundeck's service.log at this time."))
+_REFUSED = Text("refused the request"), Text("Check Rundeck's service.log at this time.")
 
 ERRORS = (
     Refusal(401, "", "", *_URL),  # Rundeck answers 403 to a bad token: this is another server, or a proxy that wants a login
-    Refusal(403, "unauthorized", "", *_TOKEN),
-    Refusal(403, "", "for Events in ", *_EVENTS),
-    Refusal(403, "", "", *_ACL, quoted=True),
-    Refusal(404, "api.error.project.", "", *_PROJECT),
+    Refusal(403, "unauthorized", "", *_TOKEN, DeniedCode.TOKEN),
+    Refusal(403, "", "", *_ACL, DeniedCode.ACL, quoted=True),
     Refusal(404, "api.error.invalid.request", "", *_URL),
-    Refusal(404, "api.error.", "", *_JOB),
+    Refusal(404, "api.error.", "", *_JOB, DeniedCode.JOB),
     Refusal(404, "", "", *_URL),
-    Refusal(400, "api.error.api-version.unsupported", "", *_VERSION),
-    Refusal(400, "api.error.job.disabled", "Executions are disabled", *_PASSIVE),
     Refusal(400, "api.error.job.disabled", "", *_OFF),
     Refusal(400, "api.error.job.options-invalid", "", *_OPTION, quoted=True),
-    Refusal(400, "api.error.execution.failed", "PASSIVE", *_PASSIVE),
-    Refusal(409, "", "", *_BUSY),
-    Refusal(415, "", "", *_VERSION),
+    Refusal(400, "api.error.execution.failed", "PASSIVE", *_PASSIVE, DeniedCode.PASSIVE),
+    Refusal(409, "", "", Text("the job is already running"), "", DeniedCode.BUSY),
     Refusal(0, "", "", *_REFUSED, quoted=True),
 )
 """What each error answer means; the first that matches. `error_code` is matched from its beginning."""
@@ -122,10 +100,6 @@ class Connection(Struct, frozen=True):
     @property
     def left_s(self) -> float:
         return self.ends - time.monotonic()
-
-    def within(self, seconds: float) -> Connection:
-        """The same with at most this much time."""
-        return replace(self, ends=min(self.ends, time.monotonic() + seconds))
 
 
 def connect(settings: Rundeck, timeout_s: float) -> Connection:
@@ -178,11 +152,7 @@ def _error(answer: http_client.Answer) -> tuple[str, str]:
         body = answer.object()
     except Unavailable:
         return "", ""
-    code, message = str(body.get("errorCode") or ""), str(body.get("message") or body.get("error") or "")
-    arguments = body.get("args")
-    if message == code and isinstance(arguments, list):  # a message that Rundeck has no text for
-        message = ", ".join(map(str, arguments))
-    return code, message
+    return str(body.get("errorCode") or ""), str(body.get("message") or body.get("error") or "")
 
 
 def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
@@ -255,14 +225,15 @@ def options_of(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def execution_of(row: Mapping[str, Any], settings: Rundeck) -> Execution:
-    """Convert Rundeck's execution object. Only `date-ended` shows whether it ended: the list of statuses is open."""
+    """Convert Rundeck's execution object. Only `date-ended` shows whether it ended: the list of statuses is open. Its link isn't
+    used: it has the server's configured URL, which may be wrong."""
     number, status, custom = row.get("id"), row.get("status"), row.get("customStatus")
     if not re.fullmatch(r"\d+", str(number), re.ASCII) or not isinstance(status, str):
         raise Unavailable(SYSTEM, Text("sent an execution without an id or a status"))
     options = options_of(row)
     return Execution(
         id=str(number),
-        url=_page(row, settings.url.rstrip("/")),
+        url=f"{settings.url.rstrip('/')}/project/{quote(str(row.get('project') or ''), safe='')}/execution/show/{number}",
         status=plain(f"{status}: {quoted(str(custom))}" if custom else status, 60),
         runner_started_at=seconds(row.get("date-started")),
         runner_ended_at=seconds(row.get("date-ended")),
@@ -272,14 +243,6 @@ def execution_of(row: Mapping[str, Any], settings: Rundeck) -> Execution:
         aborted_by=plain(str(row.get("abortedby") or ""), 100),
         scheduled=status in ("scheduled", "queued") and row.get("date-ended") is None,
     )
-
-
-def _page(row: Mapping[str, Any], url: str) -> str:
-    """The execution's page. Rundeck's own link uses its configured server URL, which may be wrong or not even a web page."""
-    link = row.get("permalink")
-    if isinstance(link, str) and link.startswith(f"{url}/"):
-        return plain(link, 500)
-    return f"{url}/project/{quote(str(row.get('project') or ''), safe='')}/execution/show/{row['id']}"
 
 
 def seconds(moment: Any) -> float | None:

@@ -5,6 +5,7 @@ twice: a lost answer is Unavailable, and the history shows later what happened."
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from itertools import groupby
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers
 from functions.application.ports import EvidenceRun, Mismatch
@@ -27,8 +29,7 @@ from functions.runtime.text import Text
 if TYPE_CHECKING:
     from functions.adapters.runners.rundeck import Rundeck
 
-PAGE = 100
-MAX_PAGES = 10
+MOST_ROWS = 250
 LONG_RUN_S = 3600.0
 """Up to 5.x a list is ordered by start: one that started this long before the window may still have ended inside it."""
 MAX_RETRIES = 20
@@ -38,28 +39,28 @@ LINES_READ = 60  # a Java trace may follow the job's last output
 
 
 class _Listed(Struct, frozen=True):
-    """Rows of one list. `at_once`: a single answer contained them all."""
+    """Rows of one list. `whole`: it has no more of them."""
 
     rows: tuple[Mapping[str, Any], ...]
     runner_now: float
     read_at: float
-    at_once: bool
+    whole: bool
 
 
 def look(
     settings: Rundeck, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float
 ) -> ExecutionHistory:
     """The target's history over the last `since_s` seconds, from the job's own lists: they answer 403 where others hide rows.
-    One round of parallel requests; a second one only if the history is longer than a page, and one for `tail`. `followed` stays
+    One round of parallel requests; a second one only if there are older runs, and one for `tail`. `followed` stays
     None for an execution that Rundeck no longer has."""
     to = answers.connect(settings, timeout_s)
     calls = [partial(_list, to, target.job, status, since_s=since_s) for status in ("running", "scheduled", "")]
     followers = [partial(_follow, to, follow, tail=tail)] if follow is not None else []
     results = ask_all([*calls, *followers], to)
     lists, ((followed, lines),) = results[: len(calls)], results[len(calls) :] or ((None, None),)
-    if not lists[-1].at_once:
+    if not lists[-1].whole:
         # On most databases running executions come last, so one that ended between the two answers would be in neither list.
-        lists += ask_all([calls[0], partial(calls[-1], pages=1)], to)
+        lists += ask_all([calls[0], calls[-1]], to)
     rows = [row for listed in lists for row in listed.rows]
     ours, others = _split_by_target(rows, settings, target)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
@@ -90,35 +91,22 @@ def ask_all(calls: Calls, to: answers.Connection) -> list[Any]:
     return results
 
 
-def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0, pages: int = MAX_PAGES) -> _Listed:
+def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0) -> _Listed:
     """Executions of the job with this status, or all of them as far back as `since_s`."""
-    rows: list[Mapping[str, Any]] = []
     wanted = f"status={status}&" if status else ""
-    for number in range(pages):
-        offset = number * PAGE
-        answer = answers.ask(to, "GET", f"job/{quote(job, safe='')}/executions?{wanted}max={PAGE}&offset={offset}")
-        page, total = _read_page(answer.json(), offset)
-        now = answers.runner_now(answer)
-        rows += page
-        whole = offset + len(page) >= total
-        if whole or pages == 1:
-            return _Listed(tuple(rows), now, answer.at, at_once=whole and number == 0)
-        ends = [answers.seconds(row.get("date-ended")) for row in page]
-        if not status and all(ended and ended < now - since_s - LONG_RUN_S for ended in ends):
-            return _Listed(tuple(rows), now, answer.at, at_once=False)
-    count = PAGE * MAX_PAGES
-    why = Text("has over {count} executions of this job, too many to search; give each target a job of its own", count=count)
-    raise Unavailable(answers.SYSTEM, why)
-
-
-def _read_page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
+    answer = answers.ask(to, "GET", f"job/{quote(job, safe='')}/executions?{wanted}max={MOST_ROWS}")
+    body, now = answer.json(), answers.runner_now(answer)
     rows, total = answers.mappings(answers.mapping(body).get("executions")), answers.part(body, "paging").get("total")
     if not isinstance(total, int):
         raise Unavailable(answers.SYSTEM, Text("sent something other than a list of executions"))
-    if len(rows) < min(PAGE, total - offset):
-        hidden = Text("hides executions: {shown} of {total} shown", shown=len(rows), total=total - offset)
+    if len(rows) < min(MOST_ROWS, total):
+        hidden = Text("hides executions: {shown} of {total} shown", shown=len(rows), total=total)
         raise Denied(answers.SYSTEM, hidden, remedy=answers.EVENT_RIGHT, status=answers.HTTP_OK)
-    return rows, total
+    oldest = answers.seconds(rows[-1].get("date-ended")) if rows else None
+    if len(rows) < total and (status or oldest is None or oldest >= now - since_s - LONG_RUN_S):
+        why = Text("has over {count} executions of this job, too many to search; give each target a job of its own")
+        raise Unavailable(answers.SYSTEM, why.fill(count=MOST_ROWS))
+    return _Listed(tuple(rows), now, answer.at, whole=len(rows) >= total)
 
 
 def _split_by_target(
@@ -161,8 +149,9 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
 
 def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
     """The last log lines, with secrets masked; None if they can't be read, which must not fail the whole reading."""
+    to = replace(to, ends=time.monotonic() + to.left_s / 2)
     try:
-        answer = answers.ask(to.within(to.left_s / 2), "GET", f"execution/{execution}/output?lastlines={LINES_READ}")
+        answer = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={LINES_READ}")
         rows = answers.mappings(answer.object().get("entries"))
     except (Denied, Unavailable):
         return None
