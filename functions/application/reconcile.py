@@ -215,8 +215,11 @@ def _start_evidence(ports: Ports, collect: events.Collect, looked_from: float, p
         return EvidenceStarted(collect.tag, refusal=Text("too much time had passed since the last check"))
     try:
         run = ports.runner.start_evidence(collect.job, collect.options, tag=collect.tag, timeout_s=timeout_s)
-    except (Denied, Unavailable) as error:
-        return EvidenceStarted(collect.tag, refusal=error.detail)
+    except Denied as denied:
+        return EvidenceStarted(collect.tag, refusal=denied.detail)
+    except Unavailable as unavailable:
+        ports.log("WARNING", f"no response to the start of the evidence job: {unavailable}")
+        return EvidenceStarted(collect.tag)
     return EvidenceStarted(collect.tag, run)
 
 

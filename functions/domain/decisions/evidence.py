@@ -63,13 +63,13 @@ def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
 
 
 def on_evidence_started(turn: Turn, event: EvidenceStarted) -> None:
-    """Note the run. If it did not start, or nobody knows which it is, the incident goes on."""
+    """Note the run. If it did not start, the incident goes on; without an answer it may run, and has its time."""
     incident = turn.document.incident
     if incident is None or incident.phase is not Phase.COLLECTING or incident.evidence is None or event.tag != tag_of(incident):
         return
     if event.execution is not None:
         turn.change(evidence=replace(incident.evidence, execution=event.execution))
-    else:
+    elif event.refusal:
         turn.change(evidence=replace(incident.evidence, missing=event.refusal), due=turn.at)
 
 

@@ -77,7 +77,7 @@ class StartResult(Struct, frozen=True):
 
 
 class EvidenceStarted(Struct, frozen=True):
-    """The result of starting the evidence job: an execution, or `refusal` (it was not started, or without an answer)."""
+    """The result of starting the evidence job: an execution, `refusal` (it was not started), or neither (no answer)."""
 
     tag: str
     execution: Execution | None = None
