@@ -141,7 +141,6 @@ LOOKS = [
     pytest.param(document(RUNNING), resolved(), False, id="resolved while it runs"),
     pytest.param(document(replace(RUNNING, due=NOW)), resolved(), True, id="resolved when it is due"),
     pytest.param(document(ASKING), resolved(), True, id="resolved while it asks"),
-    pytest.param(document(replace(RUNNING, phase=Phase.OBSERVING)), resolved(), True, id="resolved while it is observed"),
     pytest.param(document(RUNNING), TimerFired(), False, id="a wake-up too early"),
     pytest.param(document(replace(RUNNING, due=NOW)), TimerFired(), True, id="a wake-up"),
     pytest.param(document(replace(RUNNING, due=NOW)), TimerFired(due=NOW - 5), False, id="one that another has replaced"),

@@ -88,7 +88,7 @@ def build(
 
 
 def end_of(scenario: Scenario) -> float:
-    """When the schedule ends: what is only observed is followed for a day."""
+    """When the schedule ends: what stands still is not restarted in mode observe, and is followed for long."""
     observes = scenario.world.rules.runbooks["mail"].mode is Mode.OBSERVE
     return BEGIN + END_AFTER_S + (DAY_S if observes else 0.0)
 

@@ -10,15 +10,14 @@ from msgspec import Struct
 from functions.application.history import LOAD_S, document_keys, load_documents, name_of, read_records
 from functions.application.observe import or_unknown, read_pause
 from functions.bootstrap import Adapters
-from functions.domain.cards.report import Became, find_course, measure_wait_s
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.decisions.matching import last_matches
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import NO_RUNBOOK_KEY, TurnedAway
+from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts import words
 from functions.runtime.errors import Denied
 from unstick import output
 
@@ -27,12 +26,6 @@ ARCHIVE_S = 60.0
 READ = 500  # the newest records by their paths, which are in the order of days and then of when they began
 DAY_S = 86400.0
 WEEK_S = 7 * DAY_S
-BECAME = {
-    Became.HEALED_BY_PERSON: "healed after a person restarted it",
-    Became.HEALED_BY_ITSELF: "healed by itself",
-    Became.STILL_ILL: "did not heal within a day",
-    Became.UNKNOWN: "was not followed to its end",
-}
 
 
 class State(Struct, frozen=True):
@@ -175,8 +168,6 @@ def _print_open(state: State) -> None:
             parts.append(f"due {output.relative(document.due - state.at)}" + " OVERDUE" * state.overdue(document))
         if incident:
             parts += [incident.reason.value] if incident.reason else []
-            if incident.observed.observed_at is not None:
-                parts.append(f"would have been restarted {output.relative(incident.observed.observed_at - state.at)}")
             parts += [f"restarts: {incident.restarts}", f"runbook {incident.runbook}", f"incident {incident.id}"]
         else:
             parts.append(f"document {document.key}")
@@ -192,17 +183,11 @@ def _print_recent(state: State, rules: Rules) -> None:
     for record in state.recent:
         outcome, target = record.outcome, record.target
         reason = f" ({outcome.reason.value})" if outcome.reason else ""
-        text = f"{target.name if target else '-'}: {outcome.ending.value}{reason}, restarts: {outcome.restarts}{_became(record)}"
+        would = ", would have been restarted" if outcome.reason is Reason.OBSERVE_ONLY else ""
+        text = f"{target.name if target else '-'}: {outcome.ending.value}{reason}, restarts: {outcome.restarts}{would}"
         output.print_text(f"{text}, incident {record.incident.id}", f"  {output.local_time(outcome.at, rules)}  ")
     if state.recent:
         output.print_text("everything about one: unstick incident ID", "  → ")
-
-
-def _became(record: Archive) -> str:
-    became, after_s = find_course(record), measure_wait_s(record)
-    if became is None:
-        return ""
-    return f", {BECAME[became]}" + (f" {words.duration(after_s)} later" if after_s is not None else "")
 
 
 def _as_json(state: State) -> dict[str, Any]:
@@ -234,7 +219,6 @@ def _open_as_json(document: Document, *, overdue: bool) -> dict[str, Any]:
         "runbook": incident.runbook if incident else None,
         "restarts": incident.restarts if incident else 0,
         "reason": incident.reason if incident else None,
-        "would_have_restarted_at": incident.observed.observed_at if incident else None,
     }
 
 
@@ -259,7 +243,4 @@ def _ended_as_json(record: Archive) -> dict[str, Any]:
         "reason": record.outcome.reason,
         "at": record.outcome.at,
         "restarts": record.outcome.restarts,
-        "would_have_restarted_at": record.incident.observed.observed_at,
-        "became": find_course(record),
-        "restarted_by_person_after_s": measure_wait_s(record),
     }

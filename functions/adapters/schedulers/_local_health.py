@@ -33,7 +33,6 @@ ARCHIVE_S = 10.0
 DAY_S = 86400.0
 FIRST_DAY = "1970-01-01"
 INCIDENTS, HOLDS, RESTARTS = "incidents", "holds", "restarts"
-UNHURRIED = frozenset({Phase.ASKED, Phase.OBSERVING})  # an incident in these phases waits for people, or for a day
 
 Labels = tuple[tuple[str, str], ...]
 Sample = tuple[Labels, float]
@@ -103,7 +102,7 @@ def _longest(seconds: Iterable[float]) -> float:
 
 def _unchanged_s(incident: Incident, now: float) -> float:
     changed_at = max([incident.began_at, incident.waits_from, *(entry.at for entry in incident.history[-1:])])
-    return 0.0 if incident.phase in UNHURRIED else now - changed_at
+    return 0.0 if incident.phase is Phase.ASKED else now - changed_at
 
 
 def _of_archive(ports: Ports) -> Iterator[str]:

@@ -190,8 +190,6 @@ def to_card_input(record: Record, rules: Rules, now: float) -> CardInput:
     if outcome is None:
         nonce = incident.approval.nonce if incident.phase is Phase.ASKED else ""
         card_input = replace(card_input, approve_url=rules.link_to_answer(nonce))
-        if incident.phase is Phase.OBSERVING:
-            return replace(card_input, kind=CardKind.HELD, reason=Reason.OBSERVE_ONLY)
         is_held = incident.phase in (Phase.ASKED, Phase.WAITING) and incident.reason is not None
         return replace(card_input, kind=CardKind.HELD, again=incident.phase is Phase.WAITING) if is_held else card_input
     kind, escalation, at = ENDED_AS[outcome.ending], record.escalation, outcome.at

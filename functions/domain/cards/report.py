@@ -2,32 +2,21 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from functions.domain.cards.content import Content, Fact, render, tidy
-from functions.domain.model.codes import Ending, Mode
+from functions.domain.model.codes import Ending, Mode, Reason
 from functions.domain.model.incidents import Archive, QueueState
 from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import safe_url
 from functions.domain.texts.words import LINK_CAUSE, duration
-from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
+from functions.runtime.text import Phrase, Text, in_brackets, join, named
 
 DAY_S = 86400.0
 SHOWN = 8  # runbooks. Each has two of the 24 facts that every chat shows.
 NAME = 60
-FOLLOWED_S = DAY_S  # an incident that is not healthy by then is not followed any longer
-
-
-class Became(StrEnum):
-    """What became of an incident that mode `observe` followed."""
-
-    HEALED_BY_PERSON = "healed_by_person"
-    HEALED_BY_ITSELF = "healed_by_itself"  # or by something that the runner's history doesn't show
-    STILL_ILL = "still_ill"  # it was unhealthy for a day
-    UNKNOWN = "unknown"  # it was not followed to its end because the runbook changed
 
 
 class Case(Struct, frozen=True):
@@ -40,7 +29,7 @@ class Case(Struct, frozen=True):
     handed_over: bool
     restarts: frozenset[str]  # marks, since two incidents may know of the same restart by hand
     holders: frozenset[tuple[str, str]]  # (name, host) of those that held messages
-    became: Became | None
+    would_be: bool  # a restart that mode `observe` held
     stalls: Mapping[str, Phrase]  # what was learned of each queue by then
 
 
@@ -52,7 +41,7 @@ class Counts(Struct, frozen=True):
     holder: str = ""  # who held messages most often:
     held: int = 0  # in so many incidents
     with_holders: int = 0  # of those whose holders are known
-    would_be: Mapping[Became, int] = field(default_factory=dict)  # the would-be restarts that were only observed
+    would_be: int = 0  # restarts that mode `observe` held
 
 
 class RunbookReport(Struct, frozen=True):
@@ -81,40 +70,20 @@ class Report(Struct, frozen=True):
         return self.read >= self.archived
 
 
-def find_course(record: Archive) -> Became | None:
-    """What became of one incident; None unless it was only observed."""
-    observed = record.incident.observed
-    if observed.observed_at is None:
-        return None
-    if observed.healed_at is None:
-        return Became.STILL_ILL if record.outcome.at - observed.observed_at >= FOLLOWED_S else Became.UNKNOWN
-    return Became.HEALED_BY_ITSELF if measure_wait_s(record) is None else Became.HEALED_BY_PERSON
-
-
-def measure_wait_s(record: Archive) -> float | None:
-    """Seconds from the would-be restart to the person's restart that helped."""
-    observed, execution = record.incident.observed, record.incident.execution
-    runner_started_at = execution.runner_started_at if execution else None
-    if observed.observed_at is None or observed.healed_at is None or runner_started_at is None:
-        return None
-    started_at = runner_started_at - record.incident.runner_ahead_s
-    return max(0.0, started_at - observed.observed_at) if started_at <= observed.healed_at else None
-
-
 def to_case(record: Archive) -> Case:
     """Reduce an archived incident to what is counted."""
     incident, outcome = record.incident, record.outcome
-    began_at, healed_at = incident.first_alert_at, incident.observed.healed_at
+    began_at = incident.first_alert_at
     ran = [run for run in incident.executions if run.runner_started_at is not None and not (run.refused or run.scheduled)]
     return Case(
         incident.runbook,
         record.target.key if record.target else incident.id,
         outcome.at,
-        (began_at, max(began_at, outcome.at if healed_at is None else healed_at)),
+        (began_at, max(began_at, outcome.at)),
         outcome.ending is Ending.ESCALATED,
         frozenset(run.tag or run.id for run in ran),  # the runner's own retries share the tag
         frozenset(holder for queue in incident.queues for holder in _list_holders(queue)),
-        find_course(record),
+        outcome.reason is Reason.OBSERVE_ONLY,
         {queue.queue.name: queue.stalls for queue in incident.queues if queue.stalls},
     )
 
@@ -156,7 +125,7 @@ def _count(cases: list[Case]) -> Counts:
         str(in_brackets(name, host)),
         held,
         sum(bool(case.holders) for case in cases),
-        Counter(case.became for case in cases if case.became is not None),
+        sum(case.would_be for case in cases),
     )
 
 
@@ -241,19 +210,9 @@ def _say_counts(counts: Counts) -> Phrase:
 
 
 def _say_observed(book: RunbookReport, days: int) -> Phrase:
-    """What became of a runbook's would-be restarts. Empty without any."""
-    would_be, total = book.now.would_be, sum(book.now.would_be.values())
+    """How often a runbook's target would have been restarted. Empty if never."""
     observes = Text(
         "{runbook} observes: {count} would-be restart in {span}", "{runbook} observes: {count} would-be restarts in {span}"
     )
-    head = observes.fill(runbook=tidy(book.runbook, NAME), count=total, span=_say_days(days))
-    parts = (said.fill(count=count) for became, said in BECAME.items() if (count := would_be.get(became, 0)))
-    return named(head, join(parts, COMMA)) if total else ""
-
-
-BECAME: Mapping[Became, Text] = {
-    Became.HEALED_BY_PERSON: Text("{count} healed only after a person restarted"),
-    Became.STILL_ILL: Text("{count} did not heal within a day"),
-    Became.HEALED_BY_ITSELF: Text("{count} healed by itself", "{count} healed by themselves"),
-    Became.UNKNOWN: Text("{count} was not followed", "{count} were not followed"),
-}
+    would_be = book.now.would_be
+    return observes.fill(runbook=tidy(book.runbook, NAME), count=would_be, span=_say_days(days)) if would_be else ""

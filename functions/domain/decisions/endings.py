@@ -52,8 +52,6 @@ def handle_hold(turn: Turn, decision: Decision) -> None:
         end_as_held(turn, decision)
     elif turn.incident.restarts > 0:
         escalate(turn, decision)
-    elif decision.reason is Reason.OBSERVE_ONLY:
-        turn.enter(Phase.OBSERVING)
     elif _may_ask(turn, decision):
         request_approval(turn, decision)
     else:
@@ -181,7 +179,7 @@ def end_as_held(turn: Turn, decision: Decision) -> None:
     card_input = hold_card(turn, decision)
     turn.answer(Action.HELD, decision.reason, about=card_input.incident)
     repeats = decision.reason is Reason.LIKELY_STUCK and not decision.tell  # people were asked, and that is in the archive
-    if turn.was_saved and not repeats:
+    if turn.was_saved and not repeats and decision.reason is not Reason.OBSERVE_ONLY:  # of a would-be restart the card is all
         return close(turn, Ending.HELD, card_input, tell=decision.tell)
     if decision.tell:
         bundled = turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS

@@ -1,13 +1,10 @@
-"""Follows a restart until every queue is healthy twice, and what the mode `observe` held, which goes on without Unstick.
-
-An observed incident starts nothing and posts only the hold itself. Its result is in the archive, for `status` and the report."""
+"""Follows a restart until every queue is healthy twice."""
 
 from msgspec.structs import replace
 
 from functions.domain.decisions import endings
-from functions.domain.decisions.guards import GOES_ON, SAME_CAUSE_S, count_as_restarts, decide, describe_zombie, unstopped
+from functions.domain.decisions.guards import GOES_ON, decide, describe_zombie, unstopped
 from functions.domain.decisions.judging import judge_queues
-from functions.domain.decisions.messages import post_hold
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import (
     Since,
@@ -19,18 +16,14 @@ from functions.domain.health.recovery import (
     say_same_again,
     say_survivor,
 )
-from functions.domain.health.samples import recent_s
-from functions.domain.health.stalls import LOOK_S
-from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason, Verdict
+from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Decision, Kind, hold
 from functions.domain.model.incidents import REFUSED_LATE, STUCK, AfterRestart, How, Incident, PastAttempt, QueueState, failed
 from functions.domain.model.messages import CardKind
-from functions.domain.model.observations import Execution, QueueSnapshot, Statement, Unknown
-from functions.domain.model.runbooks import Rules, Runbook
+from functions.domain.model.observations import Execution, Unknown
+from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join, named
-
-FOLLOWED_S = 86400.0  # seconds to follow an incident: what hasn't healed by itself in a day won't
 
 
 def check_run(turn: Turn) -> None:
@@ -245,85 +238,3 @@ def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ..
         endings.tell_wait(turn, decision)
     queues = zip(turn.incident.queues, looked, strict=True)
     turn.change(due=turn.at + verify.every_s, queues=tuple(replace(state, looks=new.looks) for state, new in queues))
-
-
-def watch_observed(turn: Turn) -> None:
-    """Watch the queues and a person's restarts, until all queues were healthy twice or a day has passed."""
-    incident = turn.incident
-    if is_over(incident, turn.rules):
-        return stop_observing(turn)
-    observed_at, every_s = incident.observed.observed_at, turn.runbook.verify.every_s
-    if observed_at is None:
-        return _begin_to_observe(turn)
-    judged = judge_queues(turn.guard_context())
-    healthy = all(judgement.health is Health.WELL and _is_healed(turn, observed_at, state) for judgement, state in judged)
-    healed_at = (incident.observed.healed_at if incident.observed.healed_at is not None else turn.at) if healthy else None
-    execution = _restart_by_hand(turn, observed_at) or incident.execution
-    queues = tuple(state for _, state in judged)
-    observed = replace(incident.observed, healed_at=healed_at)
-    turn.change(queues=queues, observed=observed, execution=execution, looked_at=turn.at)
-    turn.change_run(adopted=execution is not None)
-    # Without the history, a person's restart can't be seen.
-    proven = healed_at is not None and turn.at - healed_at >= max(every_s, _recent_s(turn))
-    if turn.at >= observed_at + FOLLOWED_S or (proven and turn.history):
-        return stop_observing(turn)
-    wait_s = every_s if healed_at is not None else max(every_s, min((turn.at - observed_at) * endings.SHARE, LOOK_S))
-    turn.change(due=min(turn.at + wait_s, observed_at + FOLLOWED_S))
-
-
-def _begin_to_observe(turn: Turn) -> None:
-    """Report what would have been restarted, and follow it from now on."""
-    observed = replace(turn.incident.observed, observed_at=turn.at)
-    turn.change(observed=observed, due=turn.at + turn.runbook.verify.first_s, execution=None)
-    _tell_observed(turn)
-    turn.answer(Action.HELD, Reason.OBSERVE_ONLY)
-
-
-def observe_alerts(turn: Turn) -> None:
-    """More alerts for a followed incident: report the would-be restart again, as often as any hold."""
-    decision = decide(turn.guard_context())
-    if decision.reason is Reason.OBSERVE_ONLY:
-        _tell_observed(turn)
-    turn.answer(Action.HELD, decision.reason or Reason.OBSERVE_ONLY)
-
-
-def _tell_observed(turn: Turn) -> None:
-    post_hold(turn, turn.card(CardKind.HELD, Reason.OBSERVE_ONLY), turn.incident.id, bundled=turn.crowd)
-
-
-def stop_observing(turn: Turn) -> None:
-    """Archive the result. Nobody is notified: people know more about it than Unstick."""
-    endings.close(turn, Ending.HELD, turn.card(CardKind.HELD, Reason.OBSERVE_ONLY), tell=False)
-
-
-def is_over(incident: Incident, rules: Rules) -> bool:
-    """Whether the runbook no longer observes, or is gone. A followed incident is never acted on: the next alert is decided."""
-    runbook = rules.runbooks.get(incident.runbook)
-    return incident.phase is Phase.OBSERVING and (runbook is None or runbook.mode is not Mode.OBSERVE)
-
-
-def _is_healed(turn: Turn, observed_at: float, state: QueueState) -> bool:
-    """Whether the figures are newer than the hold, and show consumers where these can be seen.
-    An emptied queue is not a sign of recovery."""
-    reading, needed = turn.snapshot_of(state), turn.runbook_of(state).recovered.min_consumers
-    if isinstance(reading, Statement):
-        return reading.at - reading.range_s > observed_at
-    return isinstance(reading, QueueSnapshot) and (reading.consumers is None or reading.consumers >= needed)
-
-
-def _recent_s(turn: Turn) -> float:
-    """How far apart two checks must lie, so that the second can show new work."""
-    readings = [turn.snapshot_of(state) for state in turn.incident.queues]
-    known_s = (
-        reading.range_s if isinstance(reading, Statement) else recent_s(reading)
-        for reading in readings
-        if not isinstance(reading, Unknown)
-    )
-    return max(known_s, default=0.0)
-
-
-def _restart_by_hand(turn: Turn, observed_at: float) -> Execution | None:
-    """The newest restart since the hold. One that the history already had would have been followed instead."""
-    since = observed_at + turn.incident.runner_ahead_s - SAME_CAUSE_S
-    restarts = count_as_restarts(turn.history) if turn.history else ()
-    return next((execution for execution in restarts if (execution.runner_started_at or 0.0) > since), None)

@@ -103,9 +103,10 @@ def on_healthy(turn: Turn, event: WasHealthy) -> None:
 
 
 def queues_of_step(before: Document, after: Document, event: Event, at: float) -> list[QueueState]:
-    """Each queue of this step's incident or alerts, as it is known now."""
+    """Each queue of this step's incident or alerts, or that is followed, as it is known now."""
     cases = event.cases if isinstance(event, AlertsReceived) else ()
     states = [QueueState(case.queue, case.runbook.name, at) for case in cases if case.queue and case.runbook]
+    states += [QueueState(standstill.queue, standstill.runbook, at) for standstill in before.standstills]
     for document in (before, after):
         states += document.incident.queues if document.incident else ()
     return list({state.queue.key: state for state in states}.values())

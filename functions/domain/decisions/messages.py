@@ -105,8 +105,10 @@ def post(turn: Turn, card_input: CardInput, mark: str, channels: tuple[str, ...]
 
 
 def _to_keys(triggers: tuple[AlertRef, ...], reason: Reason | None) -> list[str]:
-    """The keys that identify a hold. Of a large group, only the first alerts are used."""
-    return [f"{trigger.key}|{reason}" for trigger in triggers[:HOLDS_KEPT]]
+    """The keys that identify a hold. Of a large group, only the first alerts are used. A would-be restart is told once for a
+    queue, whichever of its alerts fires: in the other modes they would join one incident."""
+    by_queue = reason is Reason.OBSERVE_ONLY
+    return [f"{(by_queue and trigger.queue) or trigger.key}|{reason}" for trigger in triggers[:HOLDS_KEPT]]
 
 
 def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason: Reason | None, at: float) -> bool:

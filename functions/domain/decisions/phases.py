@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions import endings, guards
 from functions.domain.decisions.evidence import check_evidence, needs_evidence, order_evidence
-from functions.domain.decisions.following import check_recovery, check_run, watch_observed
+from functions.domain.decisions.following import check_recovery, check_run
 from functions.domain.decisions.guards import decide
 from functions.domain.decisions.judging import judge_queues, symptom
 from functions.domain.decisions.matching import find_only_host
@@ -43,7 +43,7 @@ def run_entered(turn: Turn) -> None:
         _note_runner(turn)
     while turn.entered:
         turn.entered = False
-        if turn.incident.runbook in turn.rules.runbooks or turn.incident.phase is Phase.OBSERVING:
+        if turn.incident.runbook in turn.rules.runbooks:
             PHASES[turn.incident.phase](turn)
         else:
             gone = Text("the runbook {runbook} is no longer in the configuration", runbook=turn.incident.runbook)
@@ -284,5 +284,4 @@ PHASES: Mapping[Phase, Callable[[Turn], None]] = {
     Phase.STARTING: _check_start,
     Phase.RUNNING: check_run,
     Phase.VERIFYING: check_recovery,
-    Phase.OBSERVING: watch_observed,
 }

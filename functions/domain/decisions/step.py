@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from functions.domain.decisions import endings, learning, messages
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
-from functions.domain.decisions.following import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.guards import decide, escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.matching import render_evidence
 from functions.domain.decisions.phases import on_start_result, run_entered, run_phase
@@ -70,7 +69,7 @@ def needs_observation(document: Document, event: Event, now: float) -> bool:
             if incident is None:
                 # An escalation ends only when its queues are healthy again.
                 return has_firing_target(event) or document.escalation is not None
-            return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
+            return now >= incident.due or incident.phase is Phase.ASKED
         case TimerFired():
             due = incident is not None and now >= incident.due
             due = due or any(now >= standstill.due for standstill in document.standstills)
@@ -123,7 +122,7 @@ def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
     channels = {key: first for key, first in channels.items() if first}
     if incident is None:
         return Wanted(wanted.target, queues, channels=channels)
-    follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
+    follow = incident.execution.id if incident.execution else None
     return Wanted(wanted.target, queues, follow, tail=follow is not None and incident.run.tail is None, channels=channels)
 
 
@@ -226,8 +225,6 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
     new = new_alerts(turn.document, firing)
     if not new:
         return _answer_duplicate(turn, event, firing[0])
-    if turn.document.incident is not None and is_over(turn.document.incident, turn.rules):
-        stop_observing(turn)
     opened = turn.document.incident is None
     incident, left_out = _with_alerts(turn.document.incident or _new_incident(event, new[0], turn.at), new, turn.at)
     turn.open(_leave_out_escalated(turn, event, incident))
@@ -313,8 +310,6 @@ def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Inc
 
 def _join_incident(turn: Turn, event: events.AlertsReceived, cases: tuple[MatchedAlert, ...]) -> None:
     incident = turn.incident
-    if incident.phase is Phase.OBSERVING:
-        return observe_alerts(turn)
     if incident.phase is Phase.ASKED and incident.reason is not Reason.AWAITING_APPROVAL and not has_unseen(turn.seen):
         return _recheck_guard(turn, event)
     turn.answer_alerts(event, cases[0], Action.DEFERRED if incident.phase is Phase.DEFERRED else Action.HELD, Reason.DUPLICATE)

@@ -69,7 +69,6 @@ class Phase(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     VERIFYING = "verifying"
-    OBSERVING = "observing"  # held by the mode `observe`, and followed to see whether it heals without Unstick
 
 
 class Action(StrEnum):

@@ -188,13 +188,6 @@ class Run(Struct, frozen=True):
     holder_host: str = ""  # the only host that it restarts, since its consumer alone is proved to hang; empty: all
 
 
-class Observed(Struct, frozen=True):
-    """The course of an incident without Unstick, in mode `observe`."""
-
-    observed_at: float | None = None  # when a restart would have been ordered
-    healed_at: float | None = None  # since when all its queues were healthy in every check
-
-
 class Incident(Struct, frozen=True):
     """An open incident."""
 
@@ -217,7 +210,6 @@ class Incident(Struct, frozen=True):
     looked_at: float | None = None  # the last check that counted; while a restart runs, the last that saw it running
     evidence: Evidence | None = None  # None: the runbook had no evidence job when the incident began
     approval: Approval = Approval()
-    observed: Observed = Observed()
     told: tuple[str, ...] = ()  # the channels that got a message about this incident
     start_page: str = ""  # where people start the job by hand
     history: tuple[HistoryEntry, ...] = ()  # the decisions with their times, for people. No decision depends on it.

@@ -43,7 +43,6 @@ PHASES: Mapping[Phase, Text] = {
     Phase.STARTING: Text("restarts: attempt {attempt}"),
     Phase.RUNNING: Text("the restart runs"),
     Phase.VERIFYING: Text("checks whether the queue recovers"),
-    Phase.OBSERVING: Text("restarts nothing, and watches"),
 }
 ENDINGS: Mapping[Ending, Text] = {
     Ending.RECOVERED: Text("recovered"),

@@ -40,7 +40,7 @@ def compose(shown: Record, later_s: float = 60.0, language: str = "en") -> Card:
         (known("started", phase=Phase.COLLECTING, execution=None), 0, "No action yet: mail-delivery: collects evidence first"),
         (known("started", phase=Phase.RUNNING), 0, "No action yet: Restarting mail-delivery (attempt 1 of 2)"),
         (known("held-awaiting-approval", phase=Phase.ASKED), 0, "ACT NOW: mail-delivery is stuck: approve a restart?"),
-        (known("held-observe-only", phase=Phase.OBSERVING), 0,
+        (known("held-observe-only", Ending.HELD, Reason.OBSERVE_ONLY), 0,
             "NO RESTART: mail-delivery is stuck; Unstick only observes and would have restarted it"),
         (known("recovered", Ending.RECOVERED), 1e6, "No action needed: mail-delivery recovered in 6 min 52 s"),
         (known("escalated", Ending.ESCALATED), 60, "Ended: mail-delivery was handed over to people"),

@@ -4,10 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.domain.cards.report import Became, Report, compose, count, find_course, to_case
+from functions.domain.cards.report import Report, compose, count, to_case
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
-from functions.domain.model.incidents import AlertRef, Archive, Incident, Observed, Outcome, PastAttempt, QueueState
+from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
@@ -111,13 +111,6 @@ def test_a_restart_counts_once(changes: dict[str, object], restarts: int) -> Non
     assert counted(record(0, 1, **changes), record(0, 1, **changes)).now.restarts == restarts
 
 
-def test_time_ends_where_the_queue_was_healthy() -> None:
-    """A followed incident ends later than the queue was healthy; a sender's clock that is ahead makes no time negative."""
-    healed = observed(1, 900, ended_s=5000)
-    assert counted(healed).now.stuck_s == 300 + 900
-    assert counted(record(1, 1, took_s=-60)).now.stuck_s == 0
-
-
 def test_an_alert_that_is_held_again_and_again_is_stuck_once() -> None:
     """Its incidents begin together; another target counts for itself."""
     hour = 1 / 24
@@ -172,50 +165,11 @@ def test_what_was_not_read_is_said() -> None:
     )
 
 
-# --- what became of what a runbook in mode observe would have restarted -------------------------------------------------------
-
-
-def observed(number: int, healed_s: float | None, restarted_s: float | None = None, ended_s: float | None = None) -> Archive:
-    """Held two days ago; healed and restarted by a person so long after that."""
-    archived = record(2, number, ending=Ending.HELD)
-    at = archived.outcome.at
-    by_hand = None if restarted_s is None else execution(number, at + restarted_s + AHEAD_S)
-    healed_at = None if healed_s is None else at + healed_s
-    ended_at = at + (ended_s if ended_s is not None else (healed_s or 0.0) + 15)
-    incident = replace(archived.incident, observed=Observed(at, healed_at), execution=by_hand, runner_ahead_s=AHEAD_S)
-    return replace(archived, incident=incident, outcome=replace(archived.outcome, reason=Reason.OBSERVE_ONLY, at=ended_at))
-
-
-@pytest.mark.parametrize(
-    ("one", "became"),
-    [
-        (observed(1, 900, 840), Became.HEALED_BY_PERSON),
-        (observed(2, 900), Became.HEALED_BY_ITSELF),
-        (observed(3, 900, 950), Became.HEALED_BY_ITSELF),
-        (observed(3, 900, 900), Became.HEALED_BY_PERSON),
-        (observed(5, None, ended_s=DAY_S), Became.STILL_ILL),
-        (observed(6, None, 840, ended_s=DAY_S), Became.STILL_ILL),
-        (observed(7, None, ended_s=900), Became.UNKNOWN),
-        (record(1, 8, ending=Ending.HELD), None),
-    ],
-    ids=[
-        "person", "itself", "restarted after it healed", "as it healed", "still ill", "a restart did not help", "changed",
-        "not observed",
-    ],
-)  # fmt: skip
-def test_each_incident_went_one_way(one: Archive, became: Became | None) -> None:
-    """A restart that somebody made counts only if the target recovered after it."""
-    assert find_course(one) is became
-
-
-def test_the_report_says_how_it_would_have_gone() -> None:
-    """The figure that makes a team trust it; of what is not observed any more there is none."""
+def test_the_report_counts_what_would_have_been_restarted() -> None:
+    """Of a runbook in mode observe alone; a sender's clock that is ahead makes no time negative."""
+    held = [record(2, number, ending=Ending.HELD, took_s=-60) for number in range(3)]
+    archived = [replace(one, outcome=replace(one.outcome, reason=Reason.OBSERVE_ONLY)) for one in held]
     observes = rules(mail=replace(RUNBOOK, mode=Mode.OBSERVE))
-    archived = [observed(number, 1200, 60) for number in range(3)]
-    archived += [observed(3, None, ended_s=DAY_S), observed(4, 900), observed(5, 900), observed(6, None, ended_s=900)]
-    (said,) = card_of(*archived, spoken=observes).text
-    assert said == (
-        "mail observes: 7 would-be restarts in 7 days: 3 healed only after a person restarted, 1 did not heal within a day, "
-        "2 healed by themselves, 1 was not followed"
-    )
+    assert card_of(*archived, spoken=observes).text == ("mail observes: 3 would-be restarts in 7 days",)
     assert card_of(*archived).text == card_of(record(1, 1), spoken=observes).text == ()
+    assert counted(*archived).now.stuck_s == 0

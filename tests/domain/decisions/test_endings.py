@@ -262,6 +262,25 @@ def test_a_repeat_that_posts_nothing_writes_no_record():
     assert (len(again.to_archive), bool(again.to_tell)) == (1, True)
 
 
+def test_a_would_be_restart_is_told_once_an_hour_for_its_queue():
+    """At once or by a wake-up, whichever alert fires; its standstill is followed, and the incident is over."""
+    observes = rules(runbook(mode=Mode.OBSERVE))
+    at_once = moved(document(), alerted(), with_rules=observes)
+    assert (at_once.reply.action, at_once.reply.reason) == (Action.HELD, Reason.OBSERVE_ONLY)
+    later = woken(document(incident(Phase.DEFERRED)), NOW, with_rules=observes)
+    for first in (at_once.document, later.document):
+        (record,) = first.to_archive
+        assert (first.incident, record.outcome.reason, record.outcome.restarts) == (None, Reason.OBSERVE_ONLY, 0)
+        assert [message.card.kind for message in first.to_tell] == ["held"]
+        sent, other = replace(first, to_tell=(), to_archive=()), alerted(case(fingerprint="fp-2"), incident="inc-2")
+        for event in (alerted(incident="inc-2"), other):
+            again = moved(sent, event, seen(now=NOW + 900), NOW + 900, observes).document
+            assert (again.to_tell, again.to_archive, again.incident) == ((), (), None)
+        post = moved(sent, alerted(case(POST, fingerprint="fp-3")), seen(post=snapshot(9)), NOW + 5, observes).document
+        assert len(post.to_tell) == 1, "another queue"
+        assert moved(sent, other, seen(now=NOW + 3700), NOW + 3700, observes).document.to_tell
+
+
 # --- escalations -----------------------------------------------------------------------------------------------------
 
 AGAIN_S = 900.0

@@ -248,7 +248,7 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
     assert told(again, NOW + 3600, queue="web").to_tell
 
 
-@pytest.mark.parametrize("at", sorted(set(Phase) - {Phase.OBSERVING}))
+@pytest.mark.parametrize("at", sorted(Phase))
 def test_an_alert_that_joins_is_answered_as_held_or_as_still_to_be_decided(at):
     """Whatever the incident waits for."""
     result = moved(document(incident(at, due=NOW + 100.0, reason=Reason.AWAITING_APPROVAL)), alerted())
@@ -566,10 +566,9 @@ def test_all_queues_are_observed_that_the_step_may_judge():
         ({}, None, False),
         ({"execution": execution(7)}, "7", True),
         ({"execution": execution(7), "tail": ("line",)}, "7", False),
-        ({"execution": execution(7), "phase": Phase.OBSERVING}, None, False),
         ({"execution": execution(7), "phase": Phase.ASKED}, "7", True),
     ],
-    ids=["none", "followed", "its log is known", "a person's, while it is only observed", "while a person is asked"],
+    ids=["none", "followed", "its log is known", "while a person is asked"],
 )
 def test_the_execution_is_followed_and_its_log_read_once(changes: dict[str, Any], follow: str | None, tail: bool):
     """Of the current attempt."""

@@ -90,8 +90,7 @@ def _check_told(past: Past) -> list[Violation]:
     for incident, record in past.records.items():
         kinds = {card.kind for _, _, card in past.world.chat.posts if card.incident == incident}
         app = record.target.options["app"] if record.target else ""
-        observed_at = record.incident.observed.observed_at
-        if not kinds & _kinds_of(record.outcome) and not _is_hold_known(past, app, record.outcome, observed_at):
+        if not kinds & _kinds_of(record.outcome) and not _is_hold_known(past, app, record.outcome):
             violations.append(Violation("I2", f"{incident} {record.outcome.ending} was not told, only {sorted(kinds)}"))
         if {"recovered", "escalated"} <= kinds:
             violations.append(Violation("I2", f"{incident} was told as recovered and as escalated"))
@@ -114,11 +113,9 @@ def _kinds_of(outcome: Outcome) -> set[str]:
     return {outcome.ending.value, "not_approved", "declined"}
 
 
-def _is_hold_known(past: Past, app: str, outcome: Outcome, observed_at: float | None) -> bool:
-    """What was only observed is archived when it was followed, up to a day after the hold."""
-    held_at = outcome.at if observed_at is None else observed_at
+def _is_hold_known(past: Past, app: str, outcome: Outcome) -> bool:
     since_s = DAY_S if outcome.reason is Reason.LIKELY_STUCK else SAME_HOLD_S
-    return outcome.ending is Ending.HELD and _is_known(past, app, held_at - since_s, held_at + SAME_HOLD_S)
+    return outcome.ending is Ending.HELD and _is_known(past, app, outcome.at - since_s, outcome.at + SAME_HOLD_S)
 
 
 def _is_known(past: Past, app: str, since: float, until: float) -> bool:

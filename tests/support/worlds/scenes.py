@@ -158,7 +158,7 @@ def trigger(**changes: Any) -> AlertRef:
 
 def change(incident: Incident, **changes: Any) -> Incident:
     """The incident with these fields changed. Fields of its parts are given like the others."""
-    for name in ("approval", "run", "observed"):
+    for name in ("approval", "run"):
         part = getattr(incident, name)
         of_part = {field: changes.pop(field) for field in part.__struct_fields__ if field in changes}
         changes |= {name: replace(part, **of_part)} if of_part else {}
