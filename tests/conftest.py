@@ -183,12 +183,11 @@ def patient_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each call of the code a minute, whatever is left: for tests with real servers that are not about time."""
     from functions.adapters.symptoms.rabbitmq import client
     from functions.application.ports import Budget
-    from functions.entrypoints.people import answers, slack
+    from functions.entrypoints.people import slack
 
     monkeypatch.setattr(Budget, "left_s", property(lambda _self: PATIENCE_S))
     monkeypatch.setattr(Budget, "at_most", lambda _self, _seconds: PATIENCE_S)
     monkeypatch.setattr(client, "WHOAMI_S", PATIENCE_S)
-    monkeypatch.setattr(answers, "LOOK_S", PATIENCE_S)
     monkeypatch.setattr(slack, "WAKE_S", PATIENCE_S)
     monkeypatch.setattr(slack, "ANSWER_S", PATIENCE_S)
 

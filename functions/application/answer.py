@@ -1,5 +1,6 @@
 """Takes every answer of a person, from the page, a chat's button or the command line; and turns the kill switch."""
 
+from collections.abc import Mapping
 from enum import Enum, auto
 
 from msgspec import Struct
@@ -18,8 +19,6 @@ from functions.domain.texts.words import duration
 from functions.runtime.errors import Conflict, Unavailable
 from functions.runtime.text import Phrase, Text, in_brackets, join
 
-NO_RUNBOOK = Text("Nothing was done: the runbook was removed from the configuration, so nobody knows who may do this.")
-
 
 class Refusal(Enum):
     """Why an answer does not count."""
@@ -28,6 +27,23 @@ class Refusal(Enum):
     REPEATED = auto()  # the same person's answer counts already
     NO_RUNBOOK = auto()
     NOT_APPROVER = auto()
+
+
+NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")
+REFUSALS: Mapping[Refusal | None, Text] = {
+    Refusal.OVER: NO_LONGER,
+    Refusal.NO_RUNBOOK: Text(
+        "Nothing was done: the runbook was removed from the configuration, so nobody knows who may do this."
+    ),
+    Refusal.NOT_APPROVER: Text("Nothing was done: only the runbook's approvers may do this ({who})."),
+}
+"""What people are told. Who repeats an answer is told nothing else than the first time."""
+DONE: Mapping[str, Text] = {
+    APPROVE: Text("Approved by {by} at {at}"),
+    DECLINE: Text("On purpose, says {by} at {at}"),
+    ACKNOWLEDGE: Text("Taken by {by} at {at}"),
+    HEALTHY: Text("It was healthy, says {by} at {at}"),
+}
 
 
 class Answer(Struct, frozen=True):

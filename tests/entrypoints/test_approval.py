@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("patient_code")
 
 SIGNED_IN = "X-Goog-Authenticated-User-Email"
 BY_PROXY = f"identity_header: {SIGNED_IN}\nmachine_tokens: [env://T_MACHINE]"
+OVER = "the message is no longer current"
 PROXY = {"Authorization": f"Bearer {SECRETS['T_MACHINE']}"}
 
 
@@ -44,11 +45,9 @@ def hash_of(page: TestResponse, tag: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def test_the_page_is_the_card_with_the_queue_as_it_is_now_and_changes_nothing(mail: StuckMail) -> None:
-    """However often it is opened. What to do and the queue stand above the buttons, the card's facts below."""
+def test_the_page_is_the_card_and_changes_nothing(mail: StuckMail) -> None:
+    """However often it is opened. What to do stands above the buttons, the card's facts below."""
     path, before = mail.path(), mail.stored()
-    mail.queue.set(ready=400, unacked=21)
-    del mail.queue.history[:-1]  # for long already: the next sample would show a delivery, and nothing stands still
     for _ in range(3):
         page = mail.show(path)
     seen, form = words(page), page.text.partition("<form")[2].partition("</form>")[0]
@@ -57,7 +56,7 @@ def test_the_page_is_the_card_with_the_queue_as_it_is_now_and_changes_nothing(ma
         seen.index(text)
         for text in (
             "ACT NOW mail-delivery is stuck: approve a restart?", "What to do: Check the figures", "You can answer once, until",
-            "mail.outgoing now: Stuck, 421 messages, 21 unacknowledged", "held by", "Restart", "It works on purpose",
+            "Restart", "It works on purpose",
             "Opening this page has changed nothing.", "Panel", "Proved", "Held by", "service=mail-delivery", "awaiting_approval",
             mail.incident().id,
         )
@@ -71,14 +70,12 @@ def test_the_page_is_the_card_with_the_queue_as_it_is_now_and_changes_nothing(ma
 
 
 def test_the_button_restarts_once_and_the_link_is_used_up(mail: StuckMail) -> None:
-    """POST restarts; a second POST and a later GET say by whom it was approved, and restart nothing."""
+    """POST restarts; a second POST and a later GET restart nothing."""
     path = mail.path()
     pressed = mail.press(path, headers={"Origin": PUBLIC_URL})
-    assert (pressed.status_code, "mail-delivery is being restarted" in words(pressed)) == (200, True)
-    assert f'href="{mail.rundeck.url}/' in pressed.text
+    assert (pressed.status_code, "Approved by whoever had the link at" in words(pressed)) == (200, True)
     for again in (mail.press(path), mail.show(path)):
-        assert (again.status_code, "This link was already used" in words(again)) == (409, True)
-        assert "It was approved by whoever had the link" in words(again)
+        assert (again.status_code, OVER in words(again)) == (410, True)
     assert len(mail.rundeck.posts()) == len(mail.rundeck.state.carried_out) == 1
 
 
@@ -111,15 +108,14 @@ def test_a_person_declines_with_a_reason_and_the_alert_is_not_asked_about_again(
     """The incident ends as declined, people are told who and why, and the same alert firing on starts nothing."""
     link = mail.path()
     page = mail.press(link, act="decline", who="h.tanaka", why="a deployment is under way")
-    assert (page.status_code, "mail-delivery is not restarted" in words(page)) == (200, True)
-    assert "Recorded as said by: h.tanaka (not verified)" in words(page)
+    assert (page.status_code, "On purpose, says h.tanaka (not verified) at" in words(page)) == (200, True)
     document = mail.document()
     assert (document.incident, document.escalation) == (None, None)
     assert (document.outcomes[-1].reason, document.outcomes[-1].by) == (Reason.DECLINED, "h.tanaka (not verified)")
     (path,) = mail.ports.store.list_archive(since="2000-01-01", timeout_s=5)
     assert "a deployment is under way" in mail.ports.store.read_archived(path, timeout_s=5).decode()
     for late in (mail.press(link), mail.show(link)):
-        assert (late.status_code, "It was declined by h.tanaka (not verified)" in words(late)) == (410, True)
+        assert (late.status_code, OVER in words(late)) == (410, True)
     assert mail.alert().reason is Reason.DUPLICATE
     assert (mail.document().incident, mail.rundeck.posts()) == (None, [])
 
@@ -132,10 +128,9 @@ def test_a_person_declines_with_a_reason_and_the_alert_is_not_asked_about_again(
         (lambda mail: "x" * 2_000, 403, "This link is not valid"),
         (lambda mail: "キュー", 403, "This link is not valid"),
         (lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().approval.nonce, 1.0), 410,
-            "This link has expired"),
-        (lambda mail: mail.ports.sign_approval("nothing-here", "id.0.1", 9e9), 410, "This link is no longer needed"),
-        (lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().id + ".0.1", 9e9), 409,
-            "A newer link has been sent"),
+            "This link is not valid"),
+        (lambda mail: mail.ports.sign_approval("nothing-here", "id.0.1", 9e9), 410, OVER),
+        (lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().id + ".0.1", 9e9), 410, OVER),
     ],
 )  # fmt: skip
 def test_a_link_that_does_not_count_says_so_and_does_nothing(mail: StuckMail, prepare, status: int, said: str) -> None:
@@ -146,12 +141,12 @@ def test_a_link_that_does_not_count_says_so_and_does_nothing(mail: StuckMail, pr
     assert (mail.stored(), mail.rundeck.posts()) == (before, [])
 
 
-def test_an_incident_that_ended_meanwhile_says_how(mail: StuckMail) -> None:
-    """A link whose incident is over tells the outcome: 410."""
+def test_an_incident_that_ended_meanwhile_is_not_approved(mail: StuckMail) -> None:
+    """410."""
     path = mail.path()
     mail.change(expires_at=1.0, due=1.0)
     for page in (mail.press(path), mail.show(path)):
-        assert (page.status_code, "nothing was restarted: it is waiting for approval" in words(page)) == (410, True)
+        assert (page.status_code, OVER in words(page)) == (410, True)
     assert mail.rundeck.posts() == []
 
 
@@ -159,24 +154,19 @@ def breaks(mail: StuckMail) -> None:
     mail.rabbit.broken["totals"] = mail.rabbit.broken["page"] = (500, "text/plain", b"down")
 
 
-PAUSED = "The kill switch is on: the button would restart nothing. broker upgrade until 05:00 (h.tanaka)"
-
-
 @pytest.mark.parametrize(
-    ("happens", "shown", "reason"),
+    ("happens", "reason"),
     [
-        (lambda mail: mail.pause("broker upgrade until 05:00"), PAUSED, Reason.PAUSED),
-        (lambda mail: mail.queue.set(ready=0, unacked=0, acks=9400), "No queue is stuck: the button would restart nothing.",
-            Reason.SYMPTOM_GONE),
-        (breaks, "mail.outgoing: It can't be read", Reason.SYMPTOM_UNKNOWN),
+        (lambda mail: mail.pause("broker upgrade until 05:00"), Reason.PAUSED),
+        (lambda mail: mail.queue.set(ready=0, unacked=0, acks=9400), Reason.SYMPTOM_GONE),
+        (breaks, Reason.SYMPTOM_UNKNOWN),
     ],
     ids=["paused", "well (I3)", "unreadable (I4)"],
 )  # fmt: skip
-def test_what_no_person_may_overrule(mail: StuckMail, happens: Callable[[StuckMail], None], shown: str, reason: Reason) -> None:
-    """The page warns, and the button restarts nothing and says why."""
+def test_what_no_person_may_overrule(mail: StuckMail, happens: Callable[[StuckMail], None], reason: Reason) -> None:
+    """The button restarts nothing and says why."""
     path = mail.path()
     happens(mail)
-    assert shown in words(mail.show(path))
     pressed = words(mail.press(path))
     assert "mail-delivery was not restarted" in pressed
     assert str(REASONS[reason].short) in pressed
@@ -200,16 +190,16 @@ def test_a_guard_that_a_person_may_overrule_is_overruled(tmp_path: Path) -> None
             ("decline", ""),
             ("approve", ' class="quiet"'),
         ]
-        assert "mail-delivery is being restarted" in words(mail.press())
+        assert "Approved by" in words(mail.press())
         assert len(mail.rundeck.posts()) == 1
 
 
 def test_a_start_without_an_answer_is_not_called_a_restart(mail: StuckMail) -> None:
-    """Rundeck hangs up after the POST: the page says that it is not known yet, and a second press starts nothing."""
+    """Rundeck hangs up after the POST: the chat tells what came of it, and a second press starts nothing."""
     path = mail.path()
     mail.rundeck.fault("POST", "/run", "drop")
-    assert "Rundeck has not answered yet" in words(mail.press(path))
-    assert mail.press(path).status_code == 409
+    assert "Unstick reports in the chat what comes of it" in words(mail.press(path))
+    assert mail.press(path).status_code == 410
     assert len(mail.rundeck.posts()) == 1
 
 
@@ -303,7 +293,7 @@ def test_approvers_are_known_by_the_proxy_alone(tmp_path: Path, signed_in: str, 
         page = mail.press(headers=PROXY | {SIGNED_IN: signed_in}, act=act, who="anna@example.com")
         assert page.status_code == (200 if may else 403)
         assert (mail.document().incident is not None and mail.incident().phase is Phase.ASKED) is not may
-        assert ("Only the runbook's approvers may decide this" in words(page)) is not may
+        assert ("only the runbook's approvers may do this" in words(page)) is not may
 
 
 def test_of_a_runbook_that_is_gone_nobody_knows_who_may(mail: StuckMail) -> None:
@@ -344,19 +334,18 @@ def test_a_person_takes_an_escalation_and_nobody_is_reminded(handed_over: StuckM
     """The page is its card, and changes nothing; the button takes it, once, by a name; no other button counts."""
     link, before = link_of(handed_over), handed_over.stored()
     page = handed_over.show(link)
-    for said in ("Nobody has taken mail-delivery yet", "mail.outgoing now: Stuck, 362 messages", "I'm on it", "Escalated"):
+    for said in ("Nobody has taken mail-delivery yet", "I'm on it"):
         assert said in words(page), said
     assert re.search(r'<input id="who"[^>]* required', page.text)
-    assert "type your name" in words(handed_over.press(link, act="acknowledge", who=" "))
     assert {handed_over.press(link, act=act).status_code for act in ("approve", "decline")} == {403}
     assert handed_over.stored() == before
     taken = handed_over.press(link, act="acknowledge", who="h.tanaka")
-    assert (taken.status_code, "You have taken mail-delivery" in words(taken)) == (200, True)
+    assert (taken.status_code, "Taken by h.tanaka (not verified) at" in words(taken)) == (200, True)
     escalation = handed_over.document().escalation
     assert escalation is not None
     assert (escalation.taken_by, escalation.due, handed_over.document().open) == ("h.tanaka (not verified)", None, False)
     for late in (handed_over.press(link, act="acknowledge", who="somebody else"), handed_over.show(link)):
-        assert (late.status_code, "h.tanaka (not verified) has taken it" in words(late)) == (410, True)
+        assert (late.status_code, OVER in words(late)) == (410, True)
     assert handed_over.rundeck.posts() == []
 
 
@@ -365,7 +354,7 @@ def test_an_escalation_that_is_over_says_so(handed_over: StuckMail) -> None:
     link = link_of(handed_over)
     handed_over.advance(Resumed("anna"))
     page = handed_over.press(link, act="acknowledge", who="anna")
-    assert (page.status_code, "The escalation that it was for is over" in words(page)) == (410, True)
+    assert (page.status_code, OVER in words(page)) == (410, True)
 
 
 def test_the_link_on_the_card_is_the_one_that_takes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -389,5 +378,5 @@ def test_a_needless_restart_is_said_once_and_from_then_on_people_are_asked(mail:
     assert {mail.press(link, act=act).status_code for act in ("approve", "decline", "acknowledge")} == {403}
     for _ in range(2):
         said = mail.press(link, act="healthy", who="h.tanaka")
-        assert (said.status_code, "Unstick asks instead of restarting" in words(said)) == (200, True)
+        assert (said.status_code, "It was healthy, says h.tanaka" in words(said)) == (200, True)
     assert mail.document().stalls[queue.key].doubted == (StallKind.HELD,)

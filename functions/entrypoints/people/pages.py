@@ -29,7 +29,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 MAX_TOKEN, MAX_IDENTITY = 1000, 120
 MAX_NAME, MAX_WHY = 80, 200
 MAX_BODY, FIELDS = 4096, 8
-FOREIGN = "foreign"
 BY_LINK = Text("whoever had the link")
 BUTTONS: Mapping[str, Text] = {
     APPROVE: words.RESTART,
@@ -92,7 +91,7 @@ def read_form(request: Request, public_url: str) -> Form:
     """Read the form. Raises BadRequest if it comes from another site or is too large."""
     origin = request.headers.get("Origin")
     if origin is not None and _origin(origin) != _origin(public_url):
-        raise BadRequest(403, FOREIGN)
+        raise BadRequest(403, "The button was pressed on another site's page.")
     body = read_body(request, MAX_BODY)
     try:
         fields = parse_qs(body.decode(errors="replace"), max_num_fields=FIELDS)

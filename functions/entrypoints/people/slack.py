@@ -12,10 +12,9 @@ from flask import Request
 from msgspec import to_builtins
 
 from functions.application import signing
-from functions.application.answer import NO_RUNBOOK, Answer, Refusal, Result, answer
+from functions.application.answer import DONE, NO_LONGER, REFUSALS, Answer, Result, answer
 from functions.application.ports import Budget, Buttons, Press
 from functions.bootstrap import Adapters, current_adapters
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
@@ -26,18 +25,6 @@ from functions.runtime.text import COMMA, Text, in_language, join
 WAKE_S = 2.0  # seconds for the scheduler to accept a press: Slack waits three
 REFUSED = http.Refusals()
 ANSWER_S = 5.0
-NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")
-DONE: Mapping[str, Text] = {
-    APPROVE: Text("Approved by {by} at {at}"),
-    DECLINE: Text("On purpose, says {by} at {at}"),
-    ACKNOWLEDGE: Text("Taken by {by} at {at}"),
-    HEALTHY: Text("It was healthy, says {by} at {at}"),
-}
-REFUSALS: Mapping[Refusal | None, Text] = {
-    Refusal.OVER: NO_LONGER,
-    Refusal.NO_RUNBOOK: NO_RUNBOOK,
-    Refusal.NOT_APPROVER: Text("Nothing was done: only the runbook's approvers may do this ({who})."),
-}
 
 
 def respond(request: Request) -> Response:
