@@ -156,7 +156,7 @@ def collect_bundle(ports: Ports, reason: str, own_ids: set[str], budget: Budget)
         for message in document.to_tell:
             if message.bundle == reason and message.id not in bundled:
                 name, calls = message.name or message.card.headline, message.card.urgency == "act"
-                waiting[message.id] = Waiting(message.channel, name, message.link, calls=calls)
+                waiting[message.id] = Waiting(message.channel, name, calls=calls)
     return Bundled(Reason(reason), frozenset(waiting) | own_ids, waiting)
 
 

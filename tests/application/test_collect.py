@@ -81,7 +81,7 @@ def test_a_run_that_hangs_costs_no_more_than_within():
         wait(ports, max(0.0, (ports.document(KEY).due or 0.0) - ports.clock))
     assert started(ports)[-1] == "run inc-1.1"
     assert ports.clock - begun < WITHIN_S + 1.0
-    assert ("Evidence", "none: execution evidence-1 had not ended after 20 s") in ports.posts[0][1].facts
+    assert ("Evidence", "incomplete: execution evidence-1 had not ended after 20 s") in ports.posts[0][1].facts
     ports = outside()
     told(ports)
     ports.so_far = OUTPUT
@@ -106,7 +106,7 @@ def test_a_lost_answer_is_no_evidence():
     ended(ports, "py-spy: Permission denied\n", "failed")
     wait(ports, 3.0)
     card = ports.posts[0][1]
-    assert ("Evidence", "none: execution evidence-1 ended as failed") in card.facts
+    assert ("Evidence", "incomplete: execution evidence-1 ended as failed") in card.facts
     assert card.evidence == ("py-spy: Permission denied",)
 
 
@@ -114,7 +114,7 @@ BUSY = Denied("Rundeck", "the job is already running", code=DeniedCode.BUSY)
 
 
 @pytest.mark.parametrize(
-    ("where", "error", "why"), [("collect", BUSY, f"none: {BUSY.detail}"), ("evidence", DOWN, ""), ("archive", DOWN, None)]
+    ("where", "error", "why"), [("collect", BUSY, f"incomplete: {BUSY.detail}"), ("evidence", DOWN, ""), ("archive", DOWN, None)]
 )
 def test_nothing_that_fails_holds_the_restart(where: str, error: Exception, why: str | None):
     """Whatever can't be reached, at the latest after `within` the restart is made, at once if the run was refused."""

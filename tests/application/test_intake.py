@@ -113,7 +113,7 @@ def test_suspicions_without_a_runbook_all_leave_a_trace():
         assert (reply.action, reply.reason) == (Action.HELD, Reason.NO_RUNBOOK)
         assert [line for line in lines if line.startswith("turned away")] == expected
     (card,) = told_later(ports, "no-runbook")
-    assert card.headline == "In working hours: No runbook matches 60 alerts"
+    assert card.headline == "In working hours: 60 targets or alerts were not restarted: no runbook matches the alert"
     assert dict(card.facts)["Affected"].startswith("MaybeStuck jobs-59, MaybeStuck jobs-58, ")
     assert dict(card.facts)["Affected"].endswith(" and 50 more")
     assert any(text.startswith("Details: MaybeStuck jobs-59: the runbooks look at") for text in card.text)
@@ -123,7 +123,8 @@ def test_suspicions_without_a_runbook_all_leave_a_trace():
     ports.clock += 3600.0
     handle_notification(ports, crowd[:1], ports.budget())
     assert ports.document("no-runbook").due == pytest.approx(NOW + 60.0 + 86400.0, abs=3601.0)
-    assert [card.headline for card in told_later(ports, "no-runbook")] == ["In working hours: No runbook matches 1 alert"]
+    (card,) = told_later(ports, "no-runbook")
+    assert card.headline == "In working hours: 1 target or alert was not restarted: no runbook matches the alert"
 
 
 @pytest.mark.parametrize("reason", [Reason.NO_RUNBOOK, Reason.INVALID_OPTION, Reason.TEST_ALERT])

@@ -1,7 +1,7 @@
 """Composes the card of an incident.
 The headline alone says how urgent it is. Rendering cleans and cuts every text; each channel escapes it. `compose` accepts any
-input: a card that can't be composed would block an incident. Its texts may name {subject}, {by}, {at}, {due}, {until} and {next},
-which are the same for a whole card, without having them."""
+input: a card that can't be composed would block an incident. Its texts may name
+{subject}, {attempt}, {attempts}, {by} and {until}, which are the same for a whole card, without having them."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from functions.domain.cards import facts, holds, queues
 from functions.domain.cards.content import CUT, CardInput, Content, clock, render, rendered, tidy, to_do
 from functions.domain.health.recovery import find_same_again, find_survivor, say_survivor
-from functions.domain.model.codes import Reason, Verdict
+from functions.domain.model.codes import Reason
 from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
@@ -51,34 +51,25 @@ def _set_urgency(content: Content, card_input: CardInput) -> Content:
 def _name_values(card_input: CardInput, rules: Rules) -> dict[str, str]:
     approval, escalation = card_input.shown.approval, card_input.escalation
     attempt = max(1, card_input.shown.restarts)
-    times = {"at": card_input.at, "until": approval.expires_at, "next": card_input.next_at}
     return {
-        "due": clock(rules, card_input.shown.due, "%H:%M:%S"),
         "subject": rendered(rules, facts.subject(card_input)),
         "attempt": str(attempt),
         "attempts": str(max(attempt, card_input.attempts)),
         "by": tidy(escalation.taken_by if escalation else approval.declined_by, 120),
-        **{name: clock(rules, at) for name, at in times.items() if at is not None},
+        "until": clock(rules, approval.expires_at or 0.0),
     }
 
 
 def _started(card_input: CardInput) -> Content:
     incident = card_input.shown
-    text: list[Phrase] = [Text("Unstick is restarting the application and will report the result here.")]
-    headline: Phrase = Text("Restarting {subject} (attempt {attempt} of {attempts})")
     if incident.execution is None:  # on its page only
-        headline = named(facts.subject(card_input), PHASES[incident.phase])
-        text = [Text("Nothing yet: Unstick is working on it, and calls people if it needs them.")]
-    elif incident.run.adopted:
+        working = Text("Nothing yet: Unstick is working on it, and calls people if it needs them.")
+        return Content("watch", named(facts.subject(card_input), PHASES[incident.phase]), [working])
+    if incident.run.adopted:
         headline = Text("{subject} is already being restarted; Unstick checks the result")
-        text = holds.advise(card_input, None)
-    elif incident.execution.ended:
-        headline = Text("{subject} was restarted (attempt {attempt} of {attempts})")
-        text = [Text("The job has ended. Unstick checks the queue and will report the result here.")]
-    elif incident.run.holder_host:
-        alone = Text("Unstick is restarting the application on {host} and nowhere else, and will report the result here.")
-        text = [alone.fill(host=tidy(incident.run.holder_host, 60))]
-    return Content("watch", headline, text)
+        return Content("watch", headline, holds.advise(card_input, None))
+    text = Text("Unstick is restarting the application and will report the result here.")
+    return Content("watch", Text("Restarting {subject} (attempt {attempt} of {attempts})"), [text])
 
 
 def _recovered(card_input: CardInput) -> Content:
@@ -99,30 +90,17 @@ def _escalated(card_input: CardInput) -> Content:
     else:
         stuck = Text("{subject} is still stuck after a restart", "{subject} is still stuck after {count} restarts", count=count)
         headline = stuck if count else Text("{subject} needs a person")
-        if card_input.is_over:
-            headline = Text("{subject} was handed over to people")
-        text = [to_do(_advice(card_input))]
-        if find_same_again(card_input.queues) or all(state.after.verdict is not Verdict.STUCK for state in card_input.queues):
-            text += holds.advise(card_input, None)  # otherwise the headline says it
+        text = [to_do(_advise(card_input)), *holds.advise(card_input, None)]
     return Content("act", headline, [*text, holds.HANDS_OFF, *holds.say_cause(card_input)])
 
 
 def _escalated_again(card_input: CardInput) -> Content:
     reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None  # nobody can approve it any more
-    headline, advice = Text("Nobody has taken {subject} yet"), _advice(card_input)
-    if reason is not None:
-        headline, advice = Text("Nobody has taken {subject} yet: {why}", why=REASONS[reason].short), REASONS[reason].todo
-    elif card_input.restarts and card_input.acknowledge_url:
-        advice = Text("Acknowledge it, so that others know. Then check the queue and the application's log.")
-    escalation = card_input.escalation
-    told, last = (escalation.told, escalation.due is None) if escalation else (1, False)
-    reminder = Text("It was escalated, the queue is not healthy, and nobody has acknowledged it. Reminder {count} of 3.")
-    text: list[Phrase] = [to_do(advice), reminder.fill(count=told) if told else holds.HANDS_OFF]  # none yet: on its page only
-    text += [Text("This is the last reminder.")] if last and told else []
-    return Content("act", headline, text)
+    advice = REASONS[reason].todo if reason is not None else _advise(card_input)
+    return Content("act", Text("Nobody has taken {subject} yet"), [to_do(advice), holds.HANDS_OFF])
 
 
-def _advice(card_input: CardInput) -> Phrase:
+def _advise(card_input: CardInput) -> Phrase:
     """The advice that fits the state of the consumers, if anything was restarted."""
     if survivor := find_survivor(card_input.queues):
         return say_survivor(survivor)
@@ -131,14 +109,10 @@ def _advice(card_input: CardInput) -> Phrase:
     consumers = queues.fewest_consumers(card_input)
     if consumers is None or not card_input.shown.restarts:
         return Text("Check the queue and the application's log, and restart it by hand if it hangs.")
-    if consumers == 0 and any(state.after.came for state in card_input.queues):
-        return Text(
-            "A consumer came back and is gone again: the application crashed, or RabbitMQ cut it off. "
-            "Read its log, then start it by hand."
-        )
     if consumers == 0:
         return Text(
-            "No consumer came back: the application did not start or did not connect. Read its log, then start it by hand."
+            "No consumer is connected: the application did not start, did not connect, or crashed. "
+            "Read its log, then start it by hand."
         )
     return Text(
         "If the log names a dependency, restart once it is back; else roll back, or move the first message away. "
@@ -147,28 +121,18 @@ def _advice(card_input: CardInput) -> Phrase:
 
 
 def _resolved(card_input: CardInput) -> Content:
-    trigger, count = facts.first_trigger(card_input), card_input.restarts
-    resolved = Text("The monitoring reports the alert as resolved.")
-    if trigger is not None and trigger.sender:
-        resolved = Text("{sender} reports the alert as resolved.", sender=trigger.sender)
-    after = Text(
+    headline = Text(
         "The alert for {subject} was resolved after {count} restart",
         "The alert for {subject} was resolved after {count} restarts",
-        count=count,
+        count=card_input.restarts,
     )
-    return Content("fine", after if count else Text("The alert for {subject} was resolved; nothing was restarted"), [resolved])
+    return Content("fine", headline, [Text("The monitoring reports the alert as resolved.")])
 
 
 def _bundle(card_input: CardInput) -> Content:
     count, reason = len(card_input.bundled), card_input.reason
     urgency, short = (REASONS[reason].urgency, REASONS[reason].short) if reason else ("act", card_input.detail)
     headline = Text("{count} target or alert was not restarted: {why}", "{count} targets or alerts were not restarted: {why}")
-    if reason is Reason.TOO_MANY_TARGETS and count > 1:
-        headline = Text("{count} applications are stuck at once and were not restarted")
-    elif reason is Reason.TEST_ALERT:
-        headline = Text("{count} test notification arrived", "{count} test notifications arrived")
-    elif reason is Reason.NO_RUNBOOK:
-        headline = Text("No runbook matches {count} alert", "No runbook matches {count} alerts")
     said = headline.fill(count=count, why=short)
     return Content(urgency, said, holds.advise(card_input, reason), words=holds.first_words(reason, urgency))
 
@@ -214,18 +178,18 @@ UNSIGNED = Content(
 )
 
 ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.RESOLVED, CardKind.NOT_APPROVED, CardKind.DECLINED}
-QUEUES, HOLDERS, HEAD, PROOFS = queues.list_queues, queues.holders, queues.head, queues.proofs
+QUEUES, HOLDERS, PROOFS = queues.list_queues, queues.holders, queues.proofs
 
 KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[facts.Part, ...]]] = {
-    CardKind.STARTED: (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.restarts, facts.evidence)),
-    CardKind.HELD: (holds.say_held, (QUEUES, PROOFS, HOLDERS, facts.restarts, HEAD, facts.since, facts.evidence)),
-    CardKind.RECOVERED: (_recovered, (QUEUES, facts.took, facts.attempt, facts.restarts, facts.evidence)),
-    CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.restarts, HOLDERS, HEAD, facts.since, facts.evidence)),
-    CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.restarts, facts.taken, facts.since)),
-    CardKind.ACKNOWLEDGED: (TAKEN, (facts.taken, facts.since)),
+    CardKind.STARTED: (_started, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restarts, facts.evidence)),
+    CardKind.HELD: (holds.say_held, (QUEUES, PROOFS, HOLDERS, facts.restarts, facts.since, facts.evidence)),
+    CardKind.RECOVERED: (_recovered, (QUEUES, facts.restarts, facts.evidence)),
+    CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.restarts, HOLDERS, facts.since, facts.evidence)),
+    CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.restarts, facts.since)),
+    CardKind.ACKNOWLEDGED: (TAKEN, (facts.since,)),
     CardKind.RESOLVED: (_resolved, (QUEUES,)),
     CardKind.NOT_APPROVED: (holds.say_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restarts)),
-    CardKind.DECLINED: (holds.say_declined, (facts.declined, QUEUES, facts.since, facts.restarts)),
+    CardKind.DECLINED: (holds.say_declined, (QUEUES, facts.since, facts.restarts)),
     CardKind.TEST: (TESTED, ()),
     CardKind.BUNDLE: (_bundle, (facts.names,)),
     CardKind.PAUSED: (_paused, ()),

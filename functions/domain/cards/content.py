@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Reason
@@ -37,14 +37,12 @@ class CardInput(Struct, frozen=True):
     healthy_url: str = ""
     escalation: Escalation | None = None
     bundled: tuple[str, ...] = ()  # the names of the targets or alerts in a bundled message
-    bundled_links: Mapping[str, str] = field(default_factory=dict)  # name -> where people restart the target by hand
     is_calm: bool = False  # for a bundled message: none of its messages is urgent
     may_be_gone: bool = False  # for a card without an incident: whether messages may be gone,
     restarts: int = 0  # and how many restarts there were
     moving: bool = False  # it counts as recovered at the end of `within` because it moves again, with messages left
     again: bool = False  # the hold ends by itself: Unstick decides again on its own
     is_over: bool = False  # for a page: what it says to do was to be done when it ended
-    next_at: float | None = None  # before this time the same hold is not posted again
 
     @property
     def calls_nobody(self) -> bool:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from math import inf
 
 from functions.domain.cards.content import CardInput, Fact, tidy
-from functions.domain.model.codes import Health, Proof, Reason, Verdict
+from functions.domain.model.codes import Proof, Reason
 from functions.domain.model.incidents import QueueState
-from functions.domain.model.observations import Holder, QueueSnapshot, Reading, Samples, Unknown, figures_of
-from functions.domain.texts.words import consumers, duration, messages, size
+from functions.domain.model.observations import Holder, QueueSnapshot, Samples
+from functions.domain.texts.words import consumers, duration, messages
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 QUEUES_SHOWN = 5
@@ -32,8 +32,7 @@ def list_queues(card_input: CardInput) -> list[Fact]:
         facts.append(("", Text("and {count} more queue", "and {count} more queues", count=len(state) - QUEUES_SHOWN)))
     if not state and card_input.trigger and card_input.trigger.queue:
         facts.append((Text("Queue"), tidy(card_input.trigger.queue.split(":", 2)[-1])))
-    alarms = dict.fromkeys(str(queue.alarm) for queue in state if queue.alarm)
-    return facts + [(Text("Alarm"), Text("{alarm}: publishers are blocked", alarm=tidy(alarm, 200))) for alarm in alarms]
+    return facts
 
 
 PROOFS: Mapping[Proof, Text] = {
@@ -65,21 +64,10 @@ UNPROVED = {Reason.SYMPTOM_GONE, Reason.SYMPTOM_UNKNOWN, Reason.NEVER_CONSUMED, 
 
 def _queue(state: QueueState, card_input: CardInput) -> Phrase:
     connected = state.consumers if state.consumers is not None else state.before.consumers if state.before else None
-    if card_input.shown.run.holder_host and state.after.connected is not None:
-        connected = state.after.connected  # the others were not restarted
-    flows = _say_flows(state, card_input)
-    figures = join((in_brackets(_depth(state), flows), consumers(connected) if connected is not None else ""), COMMA)
+    figures = join((_depth(state), consumers(connected) if connected is not None else ""), COMMA)
     if figures and state.curve and (age_s := card_input.at - state.curve[-1][0]) > FRESH_S:
         figures = Text("{figures} ({age} ago)", figures=figures, age=duration(age_s))
     return named(tidy(state.queue.name, QUEUE_NAME), figures)
-
-
-def _say_flows(state: QueueState, card_input: CardInput) -> Phrase:
-    """Say that the rest of a recovered queue is being processed. Where one of several consumers hung, it need not be empty."""
-    left, most = state.after.depth or 0, card_input.runbook.recovered.max_messages if card_input.runbook else 0
-    if state.after.verdict is not Verdict.RECOVERED or left <= most:
-        return ""
-    return Text("it moves", "they move", count=left)
 
 
 def _depth(state: QueueState) -> Phrase:
@@ -94,17 +82,11 @@ def _depth(state: QueueState) -> Phrase:
 
 def holders(card_input: CardInput) -> list[Fact]:
     """Who holds the queue's unacknowledged messages, how many, and the minimum time."""
-    queues = card_input.queues
-    lines = []
-    for queue in queues:
-        held_bytes = queue.held_bytes if len(queue.holders) == 1 and queue.holding in (None, 1) else None
-        name = tidy(queue.queue.name) if len(queues) > 1 else ""
-        lines += [named(name, held(holder, card_input.at, held_bytes)) for holder in queue.holders]
-    lines = _shorten(lines)
-    others = sum(max((queue.holding or 0) - len(queue.holders), 0) for queue in queues)
-    if lines and others:
-        lines.append(Text("{count} other consumer works", "{count} other consumers work", count=others))
-    return [(Text("Held by"), join(lines))]
+    lines: list[Phrase] = []
+    for queue in card_input.queues:
+        name = tidy(queue.queue.name) if len(card_input.queues) > 1 else ""
+        lines += [named(name, held(holder, card_input.at)) for holder in queue.holders]
+    return [(Text("Held by"), join(_shorten(lines)))]
 
 
 def _shorten(lines: list[Phrase]) -> list[Phrase]:
@@ -112,22 +94,12 @@ def _shorten(lines: list[Phrase]) -> list[Phrase]:
     return [*lines[:HOLDERS_SHOWN], more] if len(lines) > HOLDERS_SHOWN else lines
 
 
-def held(holder: Holder, at: float, held_bytes: int | None = None) -> Phrase:
-    """The holder, its number of messages, and the minimum time that it has held them. `held_bytes`: their size."""
+def held(holder: Holder, at: float) -> Phrase:
+    """The holder, its number of messages, and the minimum time that it has held them."""
     who = in_brackets(tidy(holder.name, 60), tidy(holder.host, 60))
     count = messages(holder.messages) if holder.messages is not None else ""
     span = Text("for at least {span}", span=duration(at - holder.since)) if holder.since is not None else ""
-    return join((who, in_brackets(count, size(held_bytes)), span), COMMA)
-
-
-def head(card_input: CardInput) -> list[Fact]:
-    """The age of the oldest ready message, if publishers set its time, and its size if known."""
-    dated = [(queue.head_at, queue.head_bytes) for queue in card_input.queues if queue.head_at is not None]
-    if not dated:
-        return []
-    head_at, head_bytes = min(dated, key=lambda oldest: oldest[0])
-    age = Text("{age} old", age=duration(card_input.at - head_at))
-    return [(Text("Oldest message"), join((age, size(head_bytes)), COMMA))]
+    return join((who, count, span), COMMA)
 
 
 def pick_curve(card_input: CardInput) -> tuple[tuple[float, int], ...]:
@@ -161,33 +133,9 @@ def to_bars(samples: Samples) -> str:
     return "".join(BARS[max(1, round(height * 7 / highest)) if height else 0] for height in heights)
 
 
-HEALTH = {
-    Health.ILL: Text("Stuck"),
-    Health.LIKELY: Text("Likely stuck"),
-    Health.WELL: Text("Not stuck"),
-    Health.UNSURE: Text("Not yet clear whether it is stuck"),
-}
-
-
 def describe(reading: QueueSnapshot) -> Phrase:
     """One reading of a queue in full."""
-    oldest: Phrase = ""
-    if reading.head_at is not None:
-        oldest = Text("the oldest is {age} old", age=duration(reading.at - reading.head_at))
-    unacked: Phrase = ""
-    if reading.unacked is not None:
-        of = size(reading.held_bytes) if reading.held_bytes is not None else ""
-        unacked = in_brackets(Text("{count} unacknowledged", count=reading.unacked), of)
-    figures = join(
-        (messages(reading.depth), unacked, consumers(reading.consumers) if reading.consumers is not None else "", oldest), COMMA
-    )
+    unacked = Text("{count} unacknowledged", count=reading.unacked) if reading.unacked is not None else ""
+    connected = consumers(reading.consumers) if reading.consumers is not None else ""
+    figures = join((messages(reading.depth), unacked, connected), COMMA)
     return join((figures, *_shorten([Text("held by {holder}", holder=held(holder, reading.at)) for holder in reading.holders])))
-
-
-def say_now(name: str, reading: Reading, health: Health, why: Phrase) -> Phrase:
-    """The line about a queue as it is now: its figures, or why it is judged so where it has none."""
-    if isinstance(reading, Unknown):
-        return named(tidy(name, QUEUE_NAME), Text("It can't be read: {why}", why=reading.why))
-    figures = figures_of(reading)
-    said = join((HEALTH.get(health, ""), describe(figures) if figures else why), COMMA)
-    return named(Text("{queue} now", queue=tidy(name, QUEUE_NAME)), said)

@@ -94,9 +94,8 @@ def post(turn: Turn, card_input: CardInput, mark: str, channels: tuple[str, ...]
     channels = channels_for(rules, card_input.runbook) if channels is None else channels
     composed, channels = call_people(rules, card_input.runbook, compose_with_answers(card_input, rules), channels)
     name = content.rendered(rules, facts.short_name(card_input)) if bundle else ""
-    link = facts.page_to_restart(card_input) if bundle else ""
     present = {message.id for message in document.to_tell}
-    messages = (Message(f"{mark}@{channel}", channel, composed, bundle, name, link) for channel in channels)
+    messages = (Message(f"{mark}@{channel}", channel, composed, bundle, name) for channel in channels)
     new = [message for message in messages if message.id not in present]
     incident = document.incident
     if incident is not None and new and composed.incident in ("", incident.id):
@@ -128,8 +127,6 @@ def post_hold(turn: Turn, card_input: CardInput, mark: str, *, bundled: bool = F
     holds = recent | dict.fromkeys(_to_keys(triggers, reason), Hold(reason, turn.at))
     newest = sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT]
     turn.document = replace(turn.document, holds=dict(newest))
-    if not (always or bundled):
-        card_input = replace(card_input, next_at=turn.at + SAME_HOLD_S)
     post(turn, card_input, f"{mark}-{reason.value}", bundle=reason.value if bundled else "")
     return not bundled
 
@@ -270,9 +267,8 @@ def on_bundle(turn: Turn, event: Bundled) -> None:
         if message in new:  # another process may have collected the same messages
             by_channel.setdefault(waiting.channel, []).append(waiting)
     for channel, together in by_channel.items():
-        links = {waiting.name: waiting.link for waiting in together if waiting.link}
         names, is_calm = tuple(waiting.name for waiting in together), not any(waiting.calls for waiting in together)
-        card_input = CardInput(CardKind.BUNDLE, turn.at, reason=event.reason, bundled=names, bundled_links=links, is_calm=is_calm)
+        card_input = CardInput(CardKind.BUNDLE, turn.at, reason=event.reason, bundled=names, is_calm=is_calm)
         post(turn, card_input, f"{document.key}-{turn.at:.3f}", (channel,))
 
 

@@ -93,7 +93,6 @@ class MessagesDelivered(Struct, frozen=True):
 class Waiting(Struct, frozen=True):
     channel: str
     name: str  # its target or alert
-    link: str = ""  # where people restart that by hand
     calls: bool = True  # whether it is urgent
 
 

@@ -60,4 +60,3 @@ class Message(Struct, frozen=True):
     card: Card
     bundle: str = ""  # a reason code: messages with the same code are sent together
     name: str = ""  # the name of the target or alert in that message
-    link: str = ""  # where people restart it by hand

@@ -60,7 +60,7 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.LEDGER_UNKNOWN: act_by_hand(
         Text("{runner} does not show what was restarted"),
-        Text("Check {runner} and the token's rights, look at the queue, and restart by hand if it hangs."),
+        Text("Check {runner} and the token's rights. Open the last execution before you restart by hand: it may still run."),
     ),
     Reason.RUNNER_CLOCK: act_by_hand(
         Text("the clocks of {runner} and Unstick differ"),
@@ -118,7 +118,7 @@ REASONS: Mapping[Reason, Explained] = {
         Text("it may hang, and it may be healthy"),
         Text("See what speaks against it. If it hangs, restart it. If it works on purpose, say so: Unstick learns from it."),
     ),
-    Reason.AWAITING_APPROVAL: act(
+    Reason.AWAITING_APPROVAL: act_by_hand(
         Text("it is waiting for approval"), Text("Check the figures, then restart it, or say that it works on purpose.")
     ),
     Reason.DECLINED: watch_by_hand(

@@ -30,7 +30,6 @@ LINK_BY_HAND = Text("Restart by hand")
 LINK_CAUSE = Text("Root cause")
 LINK_QUEUE = Text("Queue in RabbitMQ")
 LINK_MOVE = Text("Moving one message by hand")
-LINK_REASON = Text("What the reason code means")
 LINK_DETAILS = Text("Details")
 LINK_EXECUTION = Text("{runner} execution")
 LINK_EVIDENCE = Text("Evidence in {runner}")
@@ -95,16 +94,6 @@ def duration(seconds: float) -> Text:
 def messages(count: int) -> Phrase:
     """A number of messages."""
     return Text("{count} message", "{count} messages", count=count)
-
-
-def size(count: int | None) -> Phrase:
-    """A number of bytes, rounded for people; empty if it is not known."""
-    if count is None:
-        return ""
-    for unit, name in ((1_000_000, "MB"), (1_000, "kB")):
-        if count >= unit:
-            return Text("{size} {unit}", size=round(count / unit, 1), unit=name)
-    return Text("{count} byte", "{count} bytes", count=count)
 
 
 def consumers(count: int) -> Phrase:

@@ -18,13 +18,12 @@ from functions.domain.model.codes import ASKED, Mode, Phase, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, Holder
-from functions.domain.model.runbooks import Recovered, Rules
+from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.runtime.text import Text, in_language
 from tests.support.worlds.example_stories import (
     APPROVE,
     ENDED,
-    EVIDENCE,
     EXAMPLES,
     HANDED_OVER,
     INCIDENT,
@@ -86,25 +85,19 @@ OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
 STORIES = [
     ("started", {}, "No action yet: Restarting mail-delivery (attempt 1 of 2)", "> Unstick is restarting the application and"),
     ("started", {"runbook": None, "restarts": 0}, "No action yet: Restarting mail-delivery (attempt 1 of 1)", ""),
-    ("started", {"execution": ENDED}, "No action yet: mail-delivery was restarted (attempt 1 of 2)", "The job has ended"),
     ("adopted", {}, "No action yet: mail-delivery is already being restarted; Unstick checks the result", ""),
     ("held-awaiting-approval", {}, "ACT NOW: mail-delivery is stuck: approve a restart?",
         "> What to do: Check the figures, then restart it, or say that it works on purpose. | You can answer once, until"),
     ("held-awaiting-approval", {"runbook": OBSERVES}, "In working hours: mail-delivery is stuck: approve a restart?", ""),
-    ("held-second-approval", {}, "ACT NOW: mail-delivery is still stuck after 1 restart: approve restart 2 of 2?", ""),
-    ("held-overrule", {"next_at": NOW + 60}, "ACT NOW: mail-delivery was not restarted: it was restarted too often",
-        "> What to do: Find the cause now; restart by hand only if you must. | You can approve a restart anyway, once"),
-    ("held-restart-refused", {"next_at": NOW + 60},
-        "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart",
-        "> What to do: Restart by hand now, then | after 2026-11-24 03:13:05 JST."),
+    ("held-second-approval", {}, "ACT NOW: mail-delivery is stuck: approve a restart?", ""),
+    ("held-overrule", {}, "ACT NOW: mail-delivery was not restarted: it was restarted too often",
+        "> What to do: Find the cause now; restart by hand only if you must. | You can answer once, until"),
     ("held-restart-refused", {"again": True},
         "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart", "> What to do: Restart by hand now, then"),
     ("held-restart-refused", {"about": RUNNING, "reason": Reason.LEDGER_UNKNOWN},
-        "ACT NOW: mail-delivery was not restarted: Rundeck does not show what was restarted", "What to do: Check Rundeck"),
-    ("held-restart-refused", {"reason": Reason.LEDGER_UNKNOWN, "restarts": 1},
         "ACT NOW: mail-delivery: Rundeck does not show what was restarted", "What to do: Check Rundeck"),
     ("held-restart-refused", {"reason": Reason.START_UNCLEAR, "again": True},
-        "ACT NOW: mail-delivery may not have been restarted: Rundeck gave no clear answer to the start", "Open the job"),
+        "ACT NOW: mail-delivery: Rundeck gave no clear answer to the start", "Open the job"),
     ("held-restart-refused", {"reason": Reason.SYMPTOM_UNKNOWN, "again": True, "remedy": ""},
         "No action yet: mail-delivery has not been restarted yet: the queue's state is unknown",
         "Unstick tries again by itself, and calls a person"),
@@ -112,8 +105,8 @@ STORIES = [
         "What to do: If it lasts"),
     ("held-restart-refused", {"reason": None},
         "ACT NOW: mail-delivery was not restarted: the token's role lacks a permission", "Load infra/rundeck"),
-    ("held-cooldown", {}, "No action yet: mail-delivery is stuck again soon after a restart; Unstick waits until 03:18:05",
-        "> What to do: Nothing until 03:18:05: then Unstick decides again. If it can't wait, restart it by hand."),
+    ("held-cooldown", {}, "No action yet: mail-delivery has not been restarted yet: it was restarted recently",
+        "Unstick tries again by itself, and calls a person"),
     ("held-cooldown", {"again": False}, "No action yet: mail-delivery has not been restarted yet: it was restarted recently",
         "> What to do: Nothing yet."),
     ("held-cooldown", {"again": False, "approve_url": APPROVE},
@@ -122,14 +115,9 @@ STORIES = [
     ("held-symptom-gone", {"queues": (replace(LOST, may_be_gone=True),)},
         "In working hours: mail-delivery is healthy; nothing was restarted", "> RabbitMQ may have dropped"),
     ("held-observe-only", {}, "NO RESTART: mail-delivery is stuck; Unstick only observes and would have restarted it",
-        "> What to do: Check the queue and restart it by hand | It would have run"),
+        "> What to do: Check the queue and restart it by hand"),
     ("held-likely", {"reason": Reason.OBSERVE_ONLY, "approve_url": ""},
-        "NO RESTART: mail-delivery may hang; Unstick only observes and would have asked", "It would have asked a person"),
-    ("held-likely", {"next_at": NOW + 60, "restarts": 1},
-        "In working hours: mail-delivery holds messages again after the restart, and may be healthy",
-        "> What to do: See what speaks against it. If it hangs"),
-    ("held-likely", {"approve_url": ""}, "In working hours: mail-delivery may hang, and nobody can be asked",
-        "Set public_url, so that Unstick can ask."),
+        "NO RESTART: mail-delivery may hang; Unstick only observes and would have asked", ""),
     ("held-no-runbook", {}, "In working hours: No runbook matches the alert MailStuck",
         "> What to do: Add a runbook, fix the alert's labels, or route the alert elsewhere."),
     ("recovered", {}, "No action needed: mail-delivery recovered in 6 min 52 s",
@@ -144,9 +132,7 @@ STORIES = [
     ("escalated", {"restarts": 1}, "ACT NOW: mail-delivery is still stuck after a restart", ""),
     ("escalated", {"restarts": 0}, "ACT NOW: mail-delivery needs a person", "> What to do: Check the queue and the app"),
     ("escalated", {"queues": (GONE,)}, "ACT NOW: mail-delivery is still stuck after 2 restarts",
-        "> What to do: No consumer came back"),
-    ("escalated", {"queues": (replace(GONE, after=AfterRestart(came=True, verdict=Verdict.STUCK)),)},
-        "ACT NOW: mail-delivery is still stuck after 2 restarts", "> What to do: A consumer came back and is gone again"),
+        "> What to do: No consumer is connected"),
     ("escalated", {"queues": (AGAIN,), "detail": say_same_again((AGAIN,))},
         "ACT NOW: mail-delivery is still stuck after 2 restarts",
         "> What to do: Check the message that is held | Details: it hangs on the same message again, so another restart would"),
@@ -154,24 +140,20 @@ STORIES = [
         "> What to do: | RabbitMQ may have dropped or dead-lettered"),
     ("escalated", {"reason": Reason.FAILING}, "ACT NOW: mail-delivery needs a person: the restart job keeps failing",
         "Details: it is still stuck"),
-    ("escalated-again", {"acknowledge_url": APPROVE}, "ACT NOW: Nobody has taken mail-delivery yet",
-        "> What to do: Acknowledge it, so that others know. Then check the queue and the application's log."),
-    ("escalated-again", {"restarts": 0, "escalation": replace(HANDED_OVER, told=3, due=None)},
-        "ACT NOW: Nobody has taken mail-delivery yet", "Reminder 3 of 3. This is the last reminder."),
     ("escalated-again", {"reason": Reason.FAILING},
-        "ACT NOW: Nobody has taken mail-delivery yet: the restart job keeps failing", "> What to do: Read the job's log"),
+        "ACT NOW: Nobody has taken mail-delivery yet", "> What to do: Read the job's log"),
     ("escalated-again", {"reason": Reason.AWAITING_APPROVAL}, "ACT NOW: Nobody has taken mail-delivery yet",
-        "> What to do: Check the queue | Reminder 1 of 3."),
+        "> What to do: Check the queue | leaves it alone"),
     ("acknowledged", {}, "Taken: h.tanaka is working on mail-delivery", "> Unstick sends no more reminders."),
     ("declined", {}, "Declined: h.tanaka decided not to restart mail-delivery",
         "> What to do: If in doubt, ask whoever declined it. | Unstick doesn't ask again for this alert"),
     ("not-approved", {}, "ACT NOW: mail-delivery was not restarted: nobody approved it in time",
-        "> What to do: Check the queue, and restart the application by hand | The approval link has expired."),
-    ("not-approved", {"restarts": 1}, "ACT NOW: mail-delivery was not restarted again: nobody approved it in time",
+        "> What to do: Check the queue, and restart the application by hand"),
+    ("not-approved", {"restarts": 1}, "ACT NOW: mail-delivery was not restarted: nobody approved it in time",
         "leaves it alone"),
-    ("not-answered", {}, "In working hours: mail-delivery was not restarted: nobody said whether it hangs", "Nobody answered"),
+    ("not-answered", {}, "In working hours: mail-delivery was not restarted: nobody approved it in time", "Nobody answered"),
     ("resolved", {}, "No action needed: The alert for mail-delivery was resolved after 2 restarts", ""),
-    ("resolved", {"restarts": 0}, "No action needed: The alert for mail-delivery was resolved; nothing was restarted", ""),
+    ("resolved", {"restarts": 0}, "No action needed: The alert for mail-delivery was resolved after 0 restarts", ""),
     ("resolved", {"restarts": 1, "may_be_gone": True},
         "In working hours: The alert for mail-delivery was resolved after 1 restart", "RabbitMQ may have dropped"),
     ("resumed", {}, "No action needed: Unstick may restart mail-delivery again", "Details: fixed by a rollback"),
@@ -181,11 +163,12 @@ STORIES = [
     ("test", {}, "No action needed: The test notification arrived", ""),
     ("unsigned", {}, "ACT NOW: Alerts can't be verified and were not processed: no signing key matches",
         "> What to do: Check in your monitoring | or forged"),
-    ("bundle", {}, "ACT NOW: 26 applications are stuck at once and were not restarted",
+    ("bundle", {}, "ACT NOW: 26 targets or alerts were not restarted: too many targets are stuck at once",
         "> What to do: Check what they share before you restart any by hand: broker, database, network, the last rollout."),
     ("bundle", {"bundled": ("a",)},
         "ACT NOW: 1 target or alert was not restarted: too many targets are stuck at once", "What to do: Check what"),
-    ("bundle", {"reason": Reason.TEST_ALERT, "bundled": ("a", "b")}, "No action needed: 2 test notifications arrived", ""),
+    ("bundle", {"reason": Reason.TEST_ALERT, "bundled": ("a", "b")},
+        "No action needed: 2 targets or alerts were not restarted: a test notification", ""),
     ("bundle", {"reason": Reason.PAUSED, "is_calm": True, "bundled": ("a", "b")},
         "In working hours: 2 targets or alerts were not restarted: Unstick is paused", ""),
     ("bundle", {"reason": None, "detail": "why", "bundled": ("a", "b")},
@@ -204,30 +187,23 @@ def test_what_people_read_at_three_in_the_morning(name: str, changes: dict[str, 
     assert card.headline == headline
     text = " ".join((">", *card.text))
     assert [words for words in said.split(" | ") if words not in text] == []
-    assert ("If nothing changes" in text) is ("next_at" in changes and "likely" not in name)
 
 
 @pytest.mark.parametrize(
     ("name", "label", "said"),
     [
         ("started", "Firing for", "8 s"),
-        ("started", "Held by", "mail-worker-2 (10.0.3.7), 20 messages (41 kB), for at least 32 s"),
-        ("started", "Oldest message", "34 s old"),
+        ("started", "Held by", "mail-worker-2 (10.0.3.7), 20 messages, for at least 32 s"),
         ("started-evidence", "Evidence", "execution 1846, succeeded, 3 s"),
-        ("adopted", "Restart", "execution 1847, running, started by h.tanaka"),
+        ("adopted", "Restart", "1. execution 1847, running, started by h.tanaka"),
         ("held-no-runbook", "Firing for", "8 s"),
         ("held-no-runbook", "Queue", "mail.outgoing"),
-        ("recovered-one", "Took", "1 min 36 s from the alert, 56 s from the end of the restart"),
-        ("recovered-one", "Restart", "execution 1847, succeeded, 32 s, only on 10.0.3.7"),
-        ("acknowledged", "Escalated", "18 min ago"),
+        ("recovered-one", "Restart", "1. execution 1847, succeeded, 32 s, only on 10.0.3.7"),
         ("acknowledged", "Firing for", "18 min 8 s"),
         ("escalated-again", "Queue", "mail.outgoing: 1,335 messages, 1 consumer (15 min ago)"),
-        ("not-answered", "Held by", "mail-worker-2 (10.0.3.7), 1 message (2 kB), for at least 30 min 32 s"),
-        ("escalated", "Oldest message", "5 min 50 s old"),
-        ("escalated-again", "Tried", "1. execution 1847, succeeded, 32 s: still stuck"),
+        ("not-answered", "Held by", "mail-worker-2 (10.0.3.7), 1 message, for at least 30 min 32 s"),
+        ("escalated-again", "Restart", "1. execution 1847, succeeded, 32 s: still stuck"),
         ("recovered", "Queue", "mail.outgoing: 362 → 0 messages, 2 consumers"),
-        ("recovered", "Took", "6 min 52 s from the alert, 6 min 12 s from the end of the restart"),
-        ("recovered", "Attempt", "1 of 2"),
         ("recovered", "Time", "2026-11-24 03:12:05 JST"),
     ],
 )
@@ -236,38 +212,18 @@ def test_facts_have_the_times_of_the_card(name: str, label: str, said: str):
     assert dict(compose(EXAMPLES[name], rules()).facts).get(label) == said
 
 
-@pytest.mark.parametrize("name", ["held-cooldown", "held-observe-only", "not-approved", "escalated", "escalated-again"])
+@pytest.mark.parametrize("name", ["held-observe-only", "not-approved", "escalated", "escalated-again"])
 def test_a_card_that_speaks_of_a_restart_leads_to_the_job(name: str):
     """In every chat, not only where there are buttons."""
     assert ("Restart by hand", START_PAGE) in answerable(EXAMPLES[name], rules()).links
 
 
-@pytest.mark.parametrize(("language", "page"), [("en", "operations.md"), ("ja", "operations.ja.md")])
-def test_a_reason_code_leads_to_its_section(language: str, page: str):
-    """In the reader's language, where `docs_url` is set."""
-    spoken = replace(rules(language), docs_url=DOCS)
-    links = [url for _, url in compose(EXAMPLES["held-restart-refused"], spoken).links]
-    assert f"{DOCS}/{page}#restart_refused" in links
-    assert not any(page in url for _, url in compose(EXAMPLES["held-restart-refused"], rules(language)).links)
-
-
-@pytest.mark.parametrize(
-    ("after", "labels"),
-    [
-        ({"verdict": Verdict.STUCK}, {"Queue in RabbitMQ", "Restart by hand"}),
-        ({"verdict": Verdict.UNKNOWN}, {"Restart by hand"}),
-        ({"verdict": Verdict.STUCK, "same_again": True}, {"Queue in RabbitMQ", "Moving one message by hand"}),
-        ({"verdict": Verdict.STUCK, "survivor": "10.0.3.7:5 -> 10.0.0.1:5672 (1)"}, {"Queue in RabbitMQ"}),
-    ],
-)
-def test_what_a_restart_did_not_help_leads_to_the_queue(after: dict[str, object], labels: set[str]):
-    """In RabbitMQ's own pages; not to one more restart where that would not help."""
+def test_a_message_that_hangs_again_leads_to_its_queue_and_to_how_it_is_moved():
+    """In RabbitMQ's own pages."""
     page = "https://rabbitmq.example.com/#/queues/%2F/mail"
-    (queue,) = EXAMPLES["escalated"].incident.queues
-    card = composed(
-        "escalated", queues=(replace(queue, queue=replace(queue.queue, page=page), after=replace(queue.after, **after)),)
-    )
-    assert dict(card.links).keys() & {"Queue in RabbitMQ", "Moving one message by hand", "Restart by hand"} == labels
+    for queue, labels in ((LOST, {"Queue in RabbitMQ"}), (AGAIN, {"Queue in RabbitMQ", "Moving one message by hand"})):
+        card = composed("escalated", queues=(replace(queue, queue=replace(queue.queue, page=page)),))
+        assert dict(card.links).keys() & {"Queue in RabbitMQ", "Moving one message by hand"} == labels
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -286,31 +242,11 @@ def test_every_hold_says_why_and_what_to_do(reason: Reason, language: str):
     assert (in_language(language, Text("Reason code")), reason.value) in card.facts
 
 
-@pytest.mark.parametrize(
-    ("left", "most", "said"),
-    [
-        (0, 0, "1 → 0 messages, 3 consumers"),
-        (1, 0, "1 → 1 message (it moves), 3 consumers"),
-        (1, 1, "1 → 1 message, 3 consumers"),
-        (1, None, "1 → 1 message (it moves), 3 consumers"),
-    ],
-)
-def test_where_one_of_several_was_restarted_all_consumers_count_and_what_is_left_moves(left: int, most: int | None, said: str):
-    """The others were never restarted; and what they process does not look stuck."""
-    card_input = EXAMPLES["recovered-one"]
-    (queue,) = card_input.incident.queues
-    after = replace(queue.after, depth=left, connected=3, verdict=Verdict.RECOVERED)
-    queue = replace(queue, consumers=1, after=after, curve=(*queue.curve[:-1], (NOW, left)))
-    runbook = None if most is None else replace(RUNBOOK, recovered=Recovered(max_messages=most))
-    card = compose(replace(card_input, runbook=runbook, incident=replace(card_input.incident, queues=(queue,))), rules())
-    assert dict(card.facts)["Queue"] == f"mail.outgoing: {said}"
-
-
 def test_the_first_of_many_are_shown_and_the_others_counted():
     """Queues, holders, alerts, attempts and targets."""
     (queue,), (trigger,) = EXAMPLES["escalated"].incident.queues, EXAMPLES["escalated"].incident.triggers
     holders = tuple(Holder("10.0.3.7", f"worker-{n}", n, NOW - 60) for n in range(4))
-    held_by = (replace(queue, holders=holders, holding=9), replace(queue, holders=holders, holding=2))
+    held_by = (replace(queue, holders=holders), replace(queue, holders=holders))
     idle = replace(queue, holders=())
     tries = tuple(PastAttempt(f"i.{n}", None, "stuck") for n in range(8))
     card = composed("escalated", queues=(*held_by, *[idle] * 9), triggers=(trigger,) * 4, tries=tries)
@@ -318,21 +254,18 @@ def test_the_first_of_many_are_shown_and_the_others_counted():
     assert card.facts[5][1] == "and 6 more queues"
     assert dict(card.facts)["Held by"] == (
         "mail.outgoing: worker-0 (10.0.3.7), 0 messages, for at least 1 min; mail.outgoing: worker-1 (10.0.3.7), 1 message, "
-        "for at least 1 min; mail.outgoing: worker-2 (10.0.3.7), 2 messages, for at least 1 min; and 5 more; "
-        "5 other consumers work"
+        "for at least 1 min; mail.outgoing: worker-2 (10.0.3.7), 2 messages, for at least 1 min; and 5 more"
     )
-    assert dict(card.facts)["Alert"].endswith("in mail.outgoing and 3 more")
     tried = [text for _, text in card.facts if text[:2] in {f"{n}." for n in range(1, 9)}]
     assert (tried[0], tried[6], len(tried)) == ("1. i.2: still stuck", "7. execution 1851, succeeded, 32 s", 7)
     both = [text for _, text in composed("escalated", tries=HANDED_OVER.tries).facts if " execution " in text]
     assert both == ["1. execution 1847, succeeded, 32 s: still stuck", "2. execution 1851, succeeded, 32 s: still stuck"]
     wrong = replace(ENDED, id="1847", status="failed: exit 1")
-    ends = dict(composed("escalated", tries=(PastAttempt("i.1", wrong, "failed: failed: exit 1"),)).facts)["Tried"]
+    ends = dict(composed("escalated", tries=(PastAttempt("i.1", wrong, "failed: failed: exit 1"),)).facts)["Restart"]
     assert ends == "1. execution 1847, failed (exit 1), 32 s"  # said once
     few = composed("escalated", queues=(replace(idle, holders=holders[:3], holding=None), *[idle] * 4))
     assert "more" not in all_text(few) + all_text(composed("escalated"))
     assert dict(few.facts)["Held by"].count("messages, for") == 2
-    assert "other" not in dict(few.facts)["Held by"]
     names = tuple(f"service={n}" for n in range(33))
     for count, more in ((33, "and 23 more"), (10, "")):
         affected = dict(compose(replace(EXAMPLES["bundle"], bundled=names[:count]), rules()).facts)["Affected"]
@@ -358,29 +291,17 @@ def test_a_queue_s_figures_are_those_of_the_last_look_with_their_age(changes: di
     assert dict(card.facts)["Queue"] == "mail.outgoing" + (said and f": {said}")
 
 
-def test_of_several_queues_the_oldest_message_and_the_deepest_curve_are_shown():
+def test_of_several_queues_the_deepest_curve_is_shown():
     """And all that is left is one sum."""
     (queue,) = EXAMPLES["escalated"].incident.queues
-    small = replace(queue, head_at=NOW - 60, head_bytes=1500, curve=((NOW - 9, 3), (NOW, 2)), consumers=0)
-    single = replace(small, head_at=None, curve=((NOW, 9999),), consumers=None)
-    large = replace(queue, head_at=NOW - 30, head_bytes=1, curve=((NOW - 9, 600), (NOW, 615)))
+    small = replace(queue, curve=((NOW - 9, 3), (NOW, 2)), consumers=0)
+    single = replace(small, curve=((NOW, 9999),), consumers=None)
+    large = replace(queue, curve=((NOW - 9, 600), (NOW, 615)))
     for queues in ((small, single, large), (large, single, small)):
         card = composed("escalated", queues=queues)
-        assert dict(card.facts)["Oldest message"] == "1 min old, 1.5 kB"
         assert card.curve == large.curve
-        assert "No consumer came back" in card.text[0]
+        assert "No consumer is connected" in card.text[0]
         assert composed("recovered-moving", queues=queues).headline.endswith("1,845 messages left")
-
-
-def test_the_evidence_is_shown_before_the_first_restart_only():
-    """The next attempt's card does not repeat it; the escalation has everything."""
-    card_input = EXAMPLES["started-evidence"]
-    assert compose(card_input, rules()).evidence
-    tried = replace(card_input.incident, tries=(PastAttempt("7f3a.1", ENDED, "stuck"),))
-    assert not compose(replace(card_input, incident=tried), rules()).evidence
-    assert compose(replace(card_input, incident=tried, kind="escalated"), rules()).evidence
-    asked = replace(EXAMPLES["held-second-approval"].incident, evidence=EVIDENCE)
-    assert not compose(replace(EXAMPLES["held-second-approval"], incident=asked), rules()).evidence
 
 
 LITERAL = ("アラート", "アラート（未検証）", "時刻", "理由コード", "判断を確定する設定")  # the last is a line of unstick.yaml
@@ -390,28 +311,12 @@ def test_japanese_is_set_as_japanese():
     """No half-width comma, colon or bracket of Unstick's own, and a counter behind each count."""
     recovered, escalated = (dict(compose(EXAMPLES[name], rules("ja")).facts) for name in ("recovered", "escalated"))
     assert recovered["キュー"] == "mail.outgoing：362 → 0件、コンシューマー数 2"
-    assert escalated["実施済み"] == "1. 実行番号 1847、成功、32秒：滞留は解消せず"
+    assert escalated["再起動"] == "1. 実行番号 1847、成功、32秒：滞留は解消せず"
     assert escalated["アラート"].startswith("RabbitMQQueueMaybeStuck：")
     for name in EXAMPLES:
         card = compose(EXAMPLES[name], rules("ja"))
         own = [card.headline, *(text for label, text in card.facts if label not in LITERAL)]
         assert [text for text in own if re.search(r"[,:;] |\(", text)] == [], name
-
-
-@pytest.mark.parametrize(
-    ("source", "alert", "resolved"),
-    [
-        ("https://grafana.example.com/#1", "(from Grafana)", "Grafana reports the alert as resolved."),
-        ("http://am:9093#", "(from Alertmanager)", "Alertmanager reports the alert as resolved."),
-        ("5f2a" * 16, "RabbitMQQueueMaybeStuck:", "The monitoring reports the alert as resolved."),  # too long to be kept
-    ],
-)
-def test_a_card_says_who_reported(source: str, alert: str, resolved: str):
-    """Grafana's alerts have an organisation, Alertmanager's have none."""
-    card_input = CardInput("resolved", NOW, target=TARGET, trigger=replace(INCIDENT.triggers[0], source=source))
-    card = compose(card_input, rules())
-    assert alert in dict(card.facts)["Alert"]
-    assert resolved in card.text
 
 
 def test_links_lead_where_they_say():
@@ -420,38 +325,25 @@ def test_links_lead_where_they_say():
     card_input = replace(card_input, incident=replace(card_input.incident, start_page=START_PAGE))
     labels = [label for label, _ in compose(card_input, replace(rules(), docs_url=DOCS)).links]
     assert labels == [
-        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "Details", "What the reason code means", "Panel",
+        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "Details", "Panel",
         "Dashboard", "Alert rule", "Runbook page", "Silence", "Root cause",
     ]  # fmt: skip
 
 
 BY_HAND = ["restart_refused", "observe_only", "ledger_unknown", "too_many_targets", "declined", "failing", "frozen"]
 BY_HAND += ["start_unclear", "aborted", "likely_stuck"]
-RESTART_IT = (Reason.TOO_MANY_TARGETS, Reason.LIKELY_STUCK)
+RESTART_IT = (Reason.TOO_MANY_TARGETS, Reason.LIKELY_STUCK, Reason.AWAITING_APPROVAL)
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_a_card_that_asks_for_a_restart_by_hand_leads_to_it_first(reason: Reason):
-    """Its first button opens the job; not where Unstick tries again, or the restart was seen running just now."""
+    """Its first button opens the job."""
     incident = replace(EXAMPLES["held-observe-only"].incident, start_page=START_PAGE)
     card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason), rules())
     asks = any("by hand" in text and "Handle this alert" not in text for text in card.text) or reason in RESTART_IT
     assert (card.links[0] == ("Restart by hand", START_PAGE)) is asks
     assert asks or reason.value not in BY_HAND
     assert START_PAGE not in [url for _, url in card.links[1:]]
-    incident = replace(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE)
-    for code, leads in ((Reason.SYMPTOM_UNKNOWN, False), (Reason.LEDGER_UNKNOWN, True), (Reason.START_UNCLEAR, True)):
-        card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, code, again=True), rules())
-        assert (card.links[0][1] == START_PAGE) is leads
-    run = Execution("7", "https://rundeck.example.com/7", "running", NOW - 3)
-    for execution, restarts, may_run in ((run, 1, True), (run, 0, False), (ENDED, 1, False)):
-        incident = change(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE, execution=execution, restarts=restarts)
-        card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.LEDGER_UNKNOWN, again=True), rules())
-        assert (START_PAGE not in [url for _, url in card.links]) is may_run
-        assert ("Open the execution before you restart anything by hand" in " ".join(card.text)) is may_run
-        assert ("restart by hand if it hangs" not in " ".join(card.text)) is may_run
-        card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.FROZEN), rules())
-        assert START_PAGE in [url for _, url in card.links]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -476,7 +368,7 @@ LONG = "x" * 2000
 def test_no_text_takes_the_place_of_the_others():
     """However long names are, what stands beside them is read."""
     run = Execution(LONG, "", LONG, NOW - 60, NOW - 28, user=LONG)
-    queue = replace(INCIDENT.queues[0], queue=to_queue("/", LONG), holders=(Holder(LONG, LONG, 1, NOW - 9),), alarm=LONG)
+    queue = replace(INCIDENT.queues[0], queue=to_queue("/", LONG), holders=(Holder(LONG, LONG, 1, NOW - 9),))
     trigger = replace(INCIDENT.triggers[0], name=LONG, summary=LONG)
     incident = change(INCIDENT, queues=(queue,), triggers=(trigger,), execution=run, adopted=True, tail=(LONG,) * 40)
     target = replace(TARGET, options={"service": LONG})
@@ -484,7 +376,7 @@ def test_no_text_takes_the_place_of_the_others():
     facts = dict(card.facts)
     assert card.headline.endswith("… needs a person: the restart job keeps failing")
     assert facts["Queue"].endswith("…: 362 messages, 1 consumer")
-    assert facts["Held by"].endswith("…), 1 message (41 kB), for at least 9 s")
+    assert facts["Held by"].endswith("…), 1 message, for at least 9 s")
     assert "…, 32 s, started by x" in facts["Restart"]
     assert facts["Alert"].count("…") == 2
     assert card.evidence == ("x" * 239 + "…",) * 12

@@ -1,7 +1,6 @@
 """Who gets which message; and suspicions that match no runbook, which are noted seldom and told once a day."""
 
 import hashlib
-from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
@@ -155,18 +154,6 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     kept = {key: one for key, one in told.items() if NOW - one.at < 3600.0}
     assert after.holds == (told if recently else kept | new)
     assert held(FIRST, SECOND, to=document, always=True).to_tell
-
-
-@pytest.mark.parametrize(("changes", "says"), [({}, True), ({"always": True}, False), ({"bundled": True}, False)])
-def test_a_hold_that_is_not_repeated_for_an_hour_says_so(changes, says):
-    """A question is told each time; of many targets nothing of the kind can be said."""
-    (message, *_) = held(FIRST, **changes).to_tell
-    assert (f"If nothing changes, the next message comes after {_time(3600.0)}." in message.card.text) is says
-    assert bool(message.name) == bool(message.bundle) == ("bundled" in changes)
-
-
-def _time(after_s: float) -> str:
-    return datetime.fromtimestamp(NOW + after_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def test_the_last_sixty_holds_of_an_hour_are_kept():

@@ -69,10 +69,8 @@ def test_a_start_without_a_clear_answer_is_told_at_the_first_look():
     card = result.document.to_tell[0].card
     assert (kinds(result.document), channels(result.document)) == (["held"], {"ops", "duty"})
     assert (card.urgency, result.document.incident.reason) == ("act", Reason.START_UNCLEAR)
-    assert result.document.to_tell[0].link == "", "only messages that go out together need one"
     assert "Rundeck: answered 500" in " ".join(card.text)
     assert ("Restart by hand", "https://rundeck/job") in card.links
-    assert "may not have been restarted" in card.headline
     document = moved(starting(), StartResult("inc-1.1", unclear=SAID), at=NOW + 10).document
     result = woken(document, NOW + 20, seen(history=MISSING))
     text = " ".join(result.document.to_tell[0].card.text)
@@ -102,7 +100,7 @@ def test_a_restart_of_which_the_answer_was_lost_is_told_though_it_has_ended():
     done = execution(started=2, ended=10, tag="inc-1.1")
     result = woken(starting(), NOW + 20, seen(done, now=NOW + 20))
     assert (phase(result), kinds(result.document)) == (Phase.VERIFYING, ["started"])
-    assert result.document.to_tell[0].card.headline.endswith("mail was restarted (attempt 1 of 2)")
+    assert result.document.to_tell[0].card.headline.endswith("Restarting mail (attempt 1 of 2)")
     retry = replace(OURS, id="10", tag="")
     result = woken(
         document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS)),

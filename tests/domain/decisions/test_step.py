@@ -487,7 +487,7 @@ def test_many_targets_are_told_in_one_message():
         ("duty", "ops"), "too_many_targets"
     )
     assert result.document.due == NOW + 20
-    waiting = {f"{name}@ops": Waiting("ops", f"service={name}", f"https://r.example.com/{name}") for name in "ab"}
+    waiting = {f"{name}@ops": Waiting("ops", f"service={name}") for name in "ab"}
     event = Bundled(Reason.TOO_MANY_TARGETS, frozenset(waiting), waiting)
     bundle = step(Document("bundle-too-many-targets"), event, seen(), NOW, rules())
     assert kinds(bundle.document) == ["bundle"]
@@ -495,8 +495,6 @@ def test_many_targets_are_told_in_one_message():
         calm = replace(waiting["a@ops"], calls=False), replace(waiting["b@ops"], calls=calls)
         told = step(Document("b"), replace(event, waiting=dict(zip(waiting, calm, strict=True))), seen(), NOW, rules()).document
         assert [message.card.urgency for message in told.to_tell] == [urgency], "as urgent as its most urgent"
-    links = dict(bundle.document.to_tell[0].card.links)
-    assert links["Restart by hand: service=a"] == "https://r.example.com/a"
     assert step(bundle.document, event, seen(), NOW + 9, rules()).document == bundle.document
     more = replace(event, ids=event.ids | {"c@ops"}, waiting={**waiting, "c@ops": Waiting("ops", "service=c")})
     later = step(bundle.document, more, seen(), NOW + 9, rules()).document

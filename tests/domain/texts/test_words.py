@@ -7,7 +7,7 @@ import pytest
 
 from functions.adapters.chats.console import columns, wrap
 from functions.domain.texts.sanitize import clean, safe_url, shorten
-from functions.domain.texts.words import duration, size, worded
+from functions.domain.texts.words import duration, worded
 from functions.runtime.text import in_language
 
 
@@ -74,8 +74,6 @@ def test_a_cut_and_its_mark_are_within_the_limit(limit: int, mark: str, more: bo
 @pytest.mark.parametrize(
     ("say", "value", "said"),
     [
-        (size, None, ""), (size, 0, "0 bytes"), (size, 1, "1 byte"), (size, 999, "999 bytes"), (size, 1000, "1 kB"),
-        (size, 1260, "1.3 kB"), (size, 999_900, "999.9 kB"), (size, 1_000_000, "1 MB"), (size, 2_340_000, "2.3 MB"),
         (worded, "failed: timedout", "failed (timed out)"), (worded, "stuck: stuck", "still stuck"),
         (worded, "failed: failed: exit 1", "failed (exit 1)"), (worded, "", ""), (worded, "failed: ", "failed"),
         (worded, "x: a: z", "x (a (z))"), (worded, "x" * 61, "x" * 59 + "…"),

@@ -305,11 +305,7 @@ EXAMPLES: dict[str, CardInput] = {
         "test", NOW, reason=Reason.TEST_ALERT, trigger=AlertRef("t", "g", NOW, "", "TestAlert", "Notification test")
     ),
     "bundle": CardInput(
-        "bundle",
-        NOW,
-        reason=Reason.TOO_MANY_TARGETS,
-        bundled=tuple(f"service=worker-{n}" for n in range(1, 27)),
-        bundled_links={f"service=worker-{n}": START_PAGE.replace("mail-delivery", f"worker-{n}") for n in range(1, 4)},
+        "bundle", NOW, reason=Reason.TOO_MANY_TARGETS, bundled=tuple(f"service=worker-{n}" for n in range(1, 27))
     ),
     "paused": CardInput(
         "paused",
@@ -384,6 +380,5 @@ def hostile(card_input: CardInput) -> CardInput:
         detail=LONG,
         remedy=LONG,
         bundled=(LONG,) * 300 if card_input.bundled else (),
-        bundled_links={LONG: f"javascript:alert(1){LONG}"},
         escalation=card_input.escalation and replace(card_input.escalation, incident=LONG, taken_by=LONG),
     )
