@@ -100,7 +100,7 @@ def test_a_lost_answer_is_no_evidence():
     told(ports)
     wait(ports, WITHIN_S)
     assert started(ports)[-1] == "run inc-1.1"
-    assert ("Evidence", "none: the start of its job was not answered") in ports.posts[0][1].facts
+    assert ("Evidence", "incomplete: the start of its job was not answered") in ports.posts[0][1].facts
     ports = outside()
     told(ports)
     ended(ports, "py-spy: Permission denied\n", "failed")
