@@ -64,7 +64,7 @@ WAITS = (
     *("tests/system/town/", "tests/system/libraries/"),
     *("tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
-    *("tests/cli/test_send.py", "tests/project/test_first_hour.py", "tests/project/test_stopped.py"),
+    *("tests/cli/test_send.py", "tests/project/test_first_hour.py"),
 )
 """What spends most of its time waiting for servers and clocks, the longest first."""
 

@@ -2,13 +2,13 @@
 
 import gc
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from testbed.broker import Broker
 from testbed.broker.shared import shared
-from tests.support.needs import EACH_VERSION, need, need_broker
+from tests.support.needs import EACH_VERSION, need_broker
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,9 +28,3 @@ def rabbitmq_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
     run = run.parent if hasattr(request.config, "workerinput") else run
     with shared(run / f"broker-{request.param}", request.param) as node:
         yield node
-
-
-@pytest.fixture(scope="session")
-def needed() -> Callable[..., None]:
-    """`need`, for tests of a single file that want more than a broker."""
-    return need

@@ -14,6 +14,7 @@ import pytest
 
 from demo import stage
 from testbed.patience import PATIENCE_S, wait_until
+from tests.support.needs import need
 
 ROOT = Path(__file__).parents[2]
 UNDER_S = 60.0 if "PYTEST_XDIST_WORKER" not in os.environ else 300.0
@@ -79,10 +80,10 @@ def play(folder: Path, *arguments: str) -> tuple[int, str]:
         pytest.param(("--stand-in",), "a stand-in takes its place", id="stand-in"),
     ],
 )
-def test_it_recovers_in_under_a_minute(needed, tmp_path, arguments, said):
+def test_it_recovers_in_under_a_minute(tmp_path, arguments, said):
     """Every step with its time, the first says what is not real; the cards at the end, nothing left, no colour in a pipe."""
     if not arguments:
-        needed("rabbitmq-server")
+        need("rabbitmq-server")
     began = time.monotonic()
     status, output = play(tmp_path, *arguments)
     assert (status, time.monotonic() - began < UNDER_S) == (0, True), output
@@ -130,10 +131,10 @@ def test_what_does_not_recover_is_said_so(tmp_path):
         pytest.param(signal.SIGINT, "a stand-in takes its place", ("--stand-in",), id="Ctrl-C while Unstick starts"),
     ],
 )
-def test_stopping_it_leaves_nothing_behind(needed, tmp_path, number, after, arguments):
+def test_stopping_it_leaves_nothing_behind(tmp_path, number, after, arguments):
     """Stopped at any step: it says so, ends by the signal's status, and its processes and files are gone."""
     if "--stand-in" not in arguments:
-        needed("rabbitmq-server")
+        need("rabbitmq-server")
     with demo(tmp_path, *arguments) as started:
         assert any(after in line for line in started.stdout or ())
         if "one of three" in after:
@@ -144,3 +145,12 @@ def test_stopping_it_leaves_nothing_behind(needed, tmp_path, number, after, argu
     assert started.returncode == 128 + number, rest
     assert "Stopped, and nothing is left running." in rest
     assert_nothing_is_left(started.pid, tmp_path)
+
+
+def test_a_kill_leaves_no_process_behind(tmp_path):
+    """What the demo and the tests start as a `Server` ends with them, even where SIGKILL ends them; files stay."""
+    with demo(tmp_path, "--stand-in") as started:
+        assert any("200, deferred" in line for line in started.stdout or ())
+        assert left_over(started.pid, tmp_path)
+        started.kill()
+        wait_until(lambda: left_over(started.pid, tmp_path), lambda left: not left)

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from testbed.doubles.rundeck import Job, Rundeck
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.unstick_process import ENDED_WITHIN_S, HELPED, Unstick, configuration, job_id, runbook
 from testbed.workers import redis_worker
-from tests.support.needs import need_broker
+from tests.support.needs import need, need_broker
 
 SERVICE, QUEUE = "mail-worker", "mail"
 USER, PASSWORD = "alertmanager", "from-alertmanager-to-us"
@@ -106,9 +106,9 @@ def redis(folder: Path, *modes: str) -> Iterator[Redis]:
             servers.stop()
 
 
-def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None], tmp_path: Path):
+def test_from_the_length_of_a_redis_list_to_recovered(tmp_path: Path):
     """A worker hangs, the shipped rule suspects it, Unstick sees it by Prometheus alone, restarts it, and it recovers."""
-    needed("redis-server", "prometheus-redis-exporter", *PACKAGES)
+    need("redis-server", "prometheus-redis-exporter", *PACKAGES)
     with ExitStack() as stack:
         jobs = stack.enter_context(redis(tmp_path / "redis", "hangs", "healthy"))
         jobs.push(6)
@@ -141,9 +141,9 @@ def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None
         assert len(rundeck.posts()) == 1
 
 
-def test_the_ready_expressions_for_rabbitmq(needed: Callable[..., None], tmp_path: Path) -> None:
+def test_the_ready_expressions_for_rabbitmq(tmp_path: Path) -> None:
     """A consumer works, hangs, and is gone, in twenty seconds for a minute."""
-    needed("prometheus")
+    need("prometheus")
     need_broker(HOST)
     (block,) = [one for one in ready_expressions() if "rabbitmq_detailed" in one["stuck"]]
     short = {name: expression.replace("[1m]", "[20s]") for name, expression in block.items()}
@@ -178,10 +178,10 @@ def test_the_ready_expressions_for_rabbitmq(needed: Callable[..., None], tmp_pat
             wait_until(judge, Health.ILL.__eq__)
 
 
-def test_restarts_and_news_come_as_soon_as_promised(needed: Callable[..., None]) -> None:
+def test_restarts_and_news_come_as_soon_as_promised() -> None:
     """docs/benchmarks.md: ten applications get stuck at other times of scrapes, evaluations and samples, and those are restarted;
     healthy ones beside them are left alone."""
-    needed("rabbitmq-server", *PACKAGES)
+    need("rabbitmq-server", *PACKAGES)
     measured = restart_time.measure()
     print(promises.page(measured))
     assert [promise.row() for promise in promises.promises(measured) if not promise.holds] == []
