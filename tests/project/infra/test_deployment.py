@@ -42,13 +42,13 @@ def test_the_steps_deploy(deployed: Project) -> None:
     assert deployed.applied == before
 
 
-def test_secrets_are_asked_for_again_only_where_somebody_types_one(project: Project) -> None:
-    """Return leaves a value as it is: the block is run again for each new secret."""
-    done = len(project.called)
-    project.type(block("for name in $(grep"), typed="\n\n\nrotated\n\n")
-    changes = [call for call in project.called[done:] if not call.startswith("secrets describe")]
-    assert changes == ["secrets versions add unstick-rundeck-token --project=my-project --data-file=-"]
-    assert (project.cloud / "made" / "unstick-rundeck-token").read_text() == "rotated"
+def test_the_printed_commands_store_what_was_typed(deployed: Project) -> None:
+    """Each line, pasted into a shell as it is, hands gcloud the value without quotes, line break or anything else."""
+    typed = r"a'b \"c\" $HOME `d` \e * é"
+    deployed.type("terraform -chdir=infra output -raw secrets >commands")
+    for command in (deployed.folder / "commands").read_text(encoding="utf-8").splitlines():
+        deployed.type(command, typed=f"{typed}\n")
+    assert {(deployed.cloud / "made" / f"unstick-{name}").read_text(encoding="utf-8") for name in NAMES} == {typed}
 
 
 def test_a_secret_that_is_not_there_fails_the_plan(project: Project) -> None:
@@ -57,13 +57,6 @@ def test_a_secret_that_is_not_there_fails_the_plan(project: Project) -> None:
     status, said = project.deploy()
     assert status != 0
     assert "Secret [projects/555/secrets/unstick-signing-key] not found or has no versions" in said
-    assert project.applied == []
-
-
-def test_an_account_for_the_tasks_fails_the_plan(project: Project) -> None:
-    """Each wake-up would be refused: nobody may act as it."""
-    project.change("unstick.production.yaml", "    queue:", "    service_account: unstick-tasks@my-project.iam\n    queue:")
-    assert "Leave scheduler.cloud_tasks.service_account out" in project.deploy()[1]
     assert project.applied == []
 
 
@@ -109,19 +102,24 @@ def test_a_region_and_a_project_of_any_name_are_written_into_the_configurations(
 
 
 @pytest.mark.parametrize(
-    "typo", ["functions = { webhook = { max_instance = 2 } }", "functions = { web = {} }", "schedule = { chek = null }"]
-)
-def test_a_typo_in_a_variable_fails_the_plan(project: Project, typo: str) -> None:
-    """Terraform itself drops what a type doesn't have, and a limit was not set."""
-    project.change("unstick.production.tfvars", "alert_emails", f"{typo}\nalert_emails")
-    assert f"{typo.split(maxsplit=1)[0]} has " in project.deploy()[1]
-    assert project.applied == []
-
-
-def test_the_address_of_another_region_fails_the_plan(project: Project) -> None:
-    """Grafana and approval links would go there."""
-    project.change("unstick.production.yaml", "asia-northeast1.run.app", "europe-west4.run.app")
-    assert "public_url in the configuration is an address of another region than asia-northeast1." in project.deploy()[1]
+    ("file", "right", "wrong", "said"),
+    [
+        ("unstick.production.yaml", "    queue:", "    service_account: unstick-tasks@my-project.iam\n    queue:",
+            "Leave scheduler.cloud_tasks.service_account out"),
+        ("unstick.production.yaml", "asia-northeast1.run.app", "europe-west4.run.app",
+            "public_url in the configuration is an address of another region than asia-northeast1."),
+        *(
+            ("unstick.production.tfvars", "alert_emails", f"{typo} }}\nalert_emails", f"{typo.split(maxsplit=1)[0]} has ")
+            for typo in ("functions = { webhook = { max_instance = 2 }", "functions = { web = {}", "schedule = { chek = null")
+        ),
+        ("infra/module/queue.tf", 'http_method = "POST"', 'http_method = "SEND"', "http_method: 'SEND' is not one of"),
+    ],
+)  # fmt: skip
+def test_a_mistake_fails_the_plan(project: Project, file: str, right: str, wrong: str, said: str) -> None:
+    """Nobody may act as an account for the tasks, so each wake-up would be refused; Grafana and approval links would go to the
+    other region; Terraform itself drops what a type doesn't have, and a limit was not set; the provider checks values."""
+    project.change(file, right, wrong)
+    assert said in project.deploy()[1]
     assert project.applied == []
 
 
@@ -183,6 +181,7 @@ def test_a_secret_less_or_more_deletes_none(deployed: Project) -> None:
     gone = [(kind, name) for did, kind, name in deployed.applied if did == "delete"]
     assert {kind for kind, _ in gone} == {"google_secret_manager_secret_iam_member", "google_storage_bucket_object"}
     assert (deployed.cloud / "made" / "unstick-chat-extra").read_text() == "extra"
+    assert (deployed.cloud / "made" / "unstick-rundeck-token").read_text() == "value-of-rundeck-token", "Return leaves a value"
 
 
 def test_a_former_archive_is_deployed_with_its_configuration(deployed: Project) -> None:
