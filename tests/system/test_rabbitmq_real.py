@@ -6,7 +6,6 @@ import json
 import shlex
 import subprocess
 import sys
-import time
 import urllib.error
 from contextlib import closing
 from pathlib import Path
@@ -19,9 +18,6 @@ from pika.exceptions import ChannelClosedByBroker
 
 from functions.adapters.symptoms.rabbitmq import RabbitMQ, checks, client, to_queue
 from functions.application.ports import Finding
-from functions.domain.health.looks import Judgement, judge_health
-from functions.domain.model.codes import Health, Proof
-from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied
@@ -68,35 +64,6 @@ def test_a_held_message_is_unacknowledged_until_its_consumer_dies(rabbitmq_serve
     wait_until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.consumer_ids == ())
 
 
-@pytest.mark.long  # what the page says of one broker does not change by day
-@pytest.mark.parametrize("kind", ["classic", "quorum"])
-def test_one_message_is_moved_by_hand_as_the_docs_say(rabbitmq_server, kind):
-    """docs/rabbitmq.md: looking at all keeps their order, and `Reject requeue false` moves the first of them, whole."""
-    queue, dead = f"by-hand-{kind}", f"by-hand-{kind}.dead"
-    with rabbitmq_server.channel() as channel:
-        for name, more in ((dead, {}), (queue, {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})):
-            channel.queue_declare(name, durable=True, arguments={"x-queue-type": kind, **more})
-        for number in range(5):
-            properties = pika.BasicProperties(delivery_mode=2, headers={"tenant": number})
-            channel.basic_publish("", queue, f"mail {number}".encode(), properties)
-    with consumer(rabbitmq_server, queue, "stuck-unacked"):
-        wait_until(lambda: rabbitmq_server.api("GET", f"queues/%2F/{queue}").get("messages_unacknowledged"))
-
-    def get(name: str, mode: str, count: int) -> list[dict[str, Any]]:
-        asked = {"ackmode": mode, "count": count, "encoding": "auto", "truncate": 50_000}
-        return list(rabbitmq_server.api("POST", f"queues/%2F/{name}/get", asked))
-
-    shown = wait_until(lambda: get(queue, "ack_requeue_true", 9), lambda all_: len(all_) == 5)
-    assert (shown[0]["payload"], shown[0]["redelivered"]) == ("mail 0", True)
-    again = get(queue, "ack_requeue_true", 9)
-    assert [one["payload"] for one in again] == [f"mail {number}" for number in range(5)]
-    (moved,) = get(queue, "reject_requeue_false", 1)
-    assert moved["payload"] == "mail 0"
-    (there,) = wait_until(lambda: get(dead, "ack_requeue_true", 9))
-    assert (there["payload"], there["properties"]["headers"]["tenant"]) == ("mail 0", 0)
-    assert [one["payload"] for one in get(queue, "ack_requeue_true", 9)] == [f"mail {number}" for number in range(1, 5)]
-
-
 @pytest.mark.parametrize("vhost", ["/", "mail/100%", *(pytest.param(one, marks=pytest.mark.long) for one in ("%2F", "日本 語"))])
 def test_every_name_is_found_in_every_vhost(rabbitmq_server, vhost):
     """Dots, slashes, percent signs, spaces, Japanese and signs of patterns: the right queue's depth and page, and no other's."""
@@ -109,25 +76,6 @@ def test_every_name_is_found_in_every_vhost(rabbitmq_server, vhost):
     assert all(look(rabbitmq_server, name, vhost=vhost).consumer_ids == () for name in names), "the page was found too"
     for name in names:  # RabbitMQ 3.10 escapes no label: the one with a backslash spoils every scrape of other tests
         rabbitmq_server.api("DELETE", f"queues/{quote(vhost, safe='')}/{quote(name, safe='')}")
-
-
-@pytest.mark.long  # by day test_proofs.py has such figures
-def test_a_hang_without_a_prefetch_is_asked_about(rabbitmq_server):
-    """The default of pika, kombu and aio-pika: it is given all that comes, so nothing ever stands still. 4.x shows no window."""
-    queue, symptom = to_queue("/", "unlimited"), Symptom("rabbitmq", for_s=10.0)
-    rabbitmq_server.publish("unlimited")
-    with rabbitmq_server.channel() as channel:
-        channel.basic_consume("unlimited", lambda *_: None)
-
-        def judge_again() -> Judgement:
-            rabbitmq_server.publish("unlimited")
-            channel.connection.process_data_events(time_limit=0.5)
-            seen = look_once(client.look_all, settings(rabbitmq_server), queue, for_s=symptom.for_s)
-            return judge_health(symptom, seen, QueueState(queue, "", 0.0), time.time())[0]
-
-        judged = wait_until(judge_again, lambda one: one.proof is not None, within_s=3 * PATIENCE_S)
-    assert (judged.health, judged.proof) == (Health.LIKELY, Proof.PERHAPS)
-    assert str(judged.why).endswith("while more are delivered")
 
 
 def test_a_stream_is_refused(rabbitmq_server):

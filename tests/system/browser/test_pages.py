@@ -24,8 +24,6 @@ from testbed.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EVIDENCE, EXAMPLES, HANDED_OVER, NOW, TARGET
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of
 from tests.system.browser.chromium import BROAD, SMALL, complaints, resize, served, violations
-from tools.docs.card_picture import EDGE, INNER
-from tools.docs.gallery import CARDS, PICTURES
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -224,18 +222,3 @@ def test_axe_finds_no_violation_on_any_page(browser: Chrome, mail: StuckMail, sc
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert {page: problems for page, problems in problems_of.items() if problems} == {}
-
-
-BEYOND = """
-const beyond = e => { const box = e.getBBox(); return box.x < 0 || box.x + box.width > arguments[0]; };
-return [...document.querySelectorAll('text')].filter(beyond).map(e => e.textContent)
-"""
-
-
-def test_no_text_of_a_card_reaches_its_border(browser: Chrome) -> None:
-    """In the widest of the fonts that it names, which this machine's is."""
-    found = {}
-    for picture in PICTURES:
-        browser.get((CARDS / picture).as_uri())
-        found[picture] = browser.execute_script(BEYOND, EDGE + INNER + EDGE / 4)
-    assert {picture: texts for picture, texts in found.items() if texts} == {}
