@@ -1,17 +1,14 @@
 """examples/adapters/README.md: its examples, and the stand-ins of the page, pass the conformance tests as they are."""
 
 import ast
-import inspect
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from functions.application import ports
 from functions.config import settings
 
 ROOT = Path(__file__).parents[2]
@@ -27,38 +24,6 @@ def blocks() -> list[tuple[str, str]]:
     """The stand-ins of the page, in its order, each with the file that it is added to."""
     text = (ROOT / "examples" / "adapters" / "README.md").read_text(encoding="utf-8")
     return re.findall(r"^```python file=(\S+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-
-
-PORTS: dict[str, dict[type, str]] = {
-    "A symptom": {ports.SymptomAdapter: "", ports.SymptomKeys: "Keys."},
-    "A chat": {ports.Chat: "", ports.Buttons: ""},
-    "A runner": {ports.Runner: ""},
-    "A store or a scheduler": {ports.Store: "", ports.Scheduler: ""},
-}
-"""Heading of the page -> the protocols that it describes, with what their members' names begin with there."""
-
-
-def members(protocol: type) -> Iterator[str]:
-    """Each member as the page writes it: its name, and those of its arguments."""
-    for part in (part for part in protocol.__mro__ if part.__module__ == ports.__name__):
-        for name in (name for name in {**part.__annotations__, **vars(part)} if not name.startswith("_")):
-            value = getattr(protocol, name, None)
-            if not inspect.isfunction(value):
-                yield name
-                continue
-            arguments = list(inspect.signature(value).parameters.values())[1:]
-            plain = [one.replace(annotation=one.empty, default=one.empty) for one in arguments]
-            yield f"{name}{inspect.Signature(plain)}"
-
-
-@pytest.mark.parametrize("heading", PORTS)
-def test_the_page_lists_each_member_of_each_port(heading: str):
-    """By name and arguments. What the page has besides is no member: the function `render`, and the class in `ADAPTER`."""
-    section = (ROOT / "examples" / "adapters" / "README.md").read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
-    listed = re.findall(r"^\| `([^`]+)` \|", section.partition("\n## ")[0], re.MULTILINE)
-    besides = ("render(", "ADAPTER: ")
-    expected = [prefix + member for protocol, prefix in PORTS[heading].items() for member in members(protocol)]
-    assert sorted(one for one in listed if not one.startswith(besides)) == sorted(expected)
 
 
 @pytest.mark.parametrize("name", settings.adapter_names("runners"))

@@ -162,20 +162,6 @@ def test_a_flood_about_one_target_makes_one_restart(fleet, copies, count):
         assert len(fleet.unstick.cards(f"service={service}")) == 2, "it begins, and has recovered"
 
 
-def test_two_replicas_of_grafana_make_one_restart(fleet):
-    """I1: replicas tell the same alert with start times a second apart, at once and after the outcome: still one cause."""
-    fleet.stick("mail-2")
-    began = time.time()
-    bodies = [notification(alert("mail-2", queue_of("mail-2"), starts_at=began - behind)) for behind in (0.0, 1.0)]
-    answers = fleet.flood(bodies)
-    told = Counter(one["action"] if one["reason"] is None else one["reason"] for one in fleet.decided(answers))
-    assert told in ({"restarted": 1, "duplicate": 1}, {"restarted": 1}), "held, or deferred while the other one is looked into"
-    fleet.until_all_is_done()
-    late = fleet.flood(bodies)
-    assert {(one["action"], one["reason"]) for one in fleet.decided(late)} <= {("held", "duplicate")}
-    assert fleet.outcome("mail-2") == (1, ["recovered"])
-
-
 @pytest.mark.parametrize("targets", [8, pytest.param(300, marks=pytest.mark.long)])
 @pytest.mark.parametrize("fleet", [{"storm": STORM}], indirect=True, ids=["storm of 3"])
 def test_many_targets_are_a_storm(fleet, targets):

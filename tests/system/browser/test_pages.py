@@ -190,23 +190,6 @@ def test_what_matters_is_on_a_phones_first_screen(browser: Chrome, mail: StuckMa
     assert rows[0].rect["y"] < PHONE[1] / 4
 
 
-def test_without_a_script_a_person_goes_from_the_list_to_an_incident_and_back(browser: Chrome, mail: StuckMail) -> None:
-    """Its curve has the restarts marked."""
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
-        read(browser, mail, "/incidents")
-        browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": READER})
-        title = browser.find_element(By.TAG_NAME, "h1").text
-        browser.find_element(By.CSS_SELECTOR, "a[href$=burns]").click()
-        shows(browser, "mail-delivery")
-        assert len(browser.find_elements(By.CSS_SELECTOR, "figure svg .mark")) == 2
-        browser.find_element(By.CSS_SELECTOR, "nav a:last-child").click()
-        shows(browser, title)
-    finally:
-        browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {}})
-        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation_on_any_page(browser: Chrome, mail: StuckMail, scheme: str) -> None:
     """Contrast, names, landmarks, order; on a phone and on a desk; what opens, asks, lists, shows and refuses."""
