@@ -85,28 +85,6 @@ def test_a_stream_is_refused(rabbitmq_server):
         look(rabbitmq_server, "type-stream")
 
 
-@pytest.mark.parametrize(
-    ("user", "password", "queue", "said"),
-    [
-        pytest.param("reader", "wrong", to_queue("/", "refusals"), "the login failed", id="wrong password"),
-        pytest.param("nobody", "right", to_queue("/", "refusals"), "the login failed", id="no such user"),
-        pytest.param("untagged", "right", to_queue("/", "refusals"), "the login failed", id="no management tag"),
-        pytest.param("outsider", "right", to_queue("/", "refusals"), "there is no such vhost", id="no permission on the vhost"),
-        pytest.param("reader", "right", to_queue("/", "nowhere"), "there is no queue", id="no such queue"),
-        pytest.param("reader", "right", to_queue("nowhere", "refusals"), "there is no such vhost", id="no such vhost"),
-    ],
-)
-def test_refusals_are_told_apart(rabbitmq_server, user, password, queue, said):
-    """Every refusal of the broker has its own sentence, so that people read what to mend."""
-    rabbitmq_server.publish("refusals")
-    rabbitmq_server.add_user("reader", "right", tags="management", vhosts=["/"])
-    rabbitmq_server.add_user("untagged", "right", tags="", vhosts=["/"])
-    rabbitmq_server.add_user("outsider", "right", tags="monitoring")
-    with pytest.raises(Denied, match=said) as refused:
-        look_once(client.look_all, settings(rabbitmq_server, user, password), queue)
-    assert refused.value.remedy
-
-
 def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server):
     """infra/rabbitmq as the README says: loaded into a real broker, it is enough for look and check, and for nothing else."""
     rabbitmq_server.publish("watched", 2)

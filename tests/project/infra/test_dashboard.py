@@ -111,16 +111,6 @@ def test_every_panel_shows_the_queue(prometheus: str, begin: int) -> None:
         assert len(series[0][1]) > MINUTES
 
 
-def test_the_variables_offer_what_is_there(prometheus: str) -> None:
-    """`label_values(METRIC, LABEL)` asks for the label's values in the series of the metric."""
-    queries = [one["query"]["query"] for one in dashboard()["templating"]["list"] if one["type"] == "query"]
-    offered = []
-    for query in queries:
-        metric, label = query.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
-        offered.append(ask(prometheus, f"label/{label}/values", **{"match[]": metric.replace("$vhost", ".*")}))
-    assert offered == [["/"], ["mail.delivery"]]
-
-
 def test_the_time_without_a_consumer_is_marked(prometheus: str, begin: int) -> None:
     """`== 0` keeps zeros, which Grafana leaves out: there was never a mark."""
     minutes = marks(prometheus, "Consumers gone", begin)

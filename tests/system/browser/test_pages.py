@@ -18,10 +18,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from functions.application.documents import archive_path, encode
 from functions.domain.model.codes import Ending, Reason
-from functions.domain.model.incidents import Archive, Document, Incident, Outcome
+from functions.domain.model.incidents import Archive, Document, Outcome
 from functions.runtime.text import Text, in_language
 from testbed.patience import PATIENCE_S
-from tests.support.worlds.example_stories import EVIDENCE, EXAMPLES, HANDED_OVER, NOW, TARGET
+from tests.support.worlds.example_stories import EVIDENCE, EXAMPLES, HANDED_OVER, TARGET
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of
 from tests.system.browser.chromium import BROAD, SMALL, complaints, resize, served, violations
 
@@ -72,26 +72,11 @@ def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatc
 
 def archive(mail: StuckMail, name: str, identifier: str, at: float) -> None:
     """An incident of the gallery that ended then."""
-    ended = incident(name, identifier, at - NOW)
-    record = Archive(TARGET, ended, Outcome(identifier, *STORIES[name], at, ended.triggers))
-    mail.ports.store.archive(archive_path(record), encode(record), timeout_s=5)
-
-
-def incident(name: str, identifier: str, later_s: float) -> Incident:
-    """The incident of a card of the gallery, so much later than there."""
     shown = EXAMPLES[name].incident
     assert shown is not None
-    queues = []
-    for one in shown.queues:
-        curve = tuple((at + later_s, count) for at, count in one.curve)
-        queues.append(replace(one, curve=curve, held_curve=tuple((at, 20) for at, _ in curve)))
-    triggers = tuple(replace(one, starts_at=one.starts_at + later_s) for one in shown.triggers)
-    run = shown.execution
-    if run is not None and run.runner_started_at is not None and run.runner_ended_at is not None:
-        started_at, ended_at = run.runner_started_at + later_s, run.runner_ended_at + later_s
-        run = replace(run, tag=f"{identifier}.1", runner_started_at=started_at, runner_ended_at=ended_at)
-    evidence = replace(EVIDENCE, asked_at=queues[0].curve[0][0]) if run else None
-    return replace(shown, id=identifier, queues=tuple(queues), triggers=triggers, execution=run, evidence=evidence)
+    ended = replace(shown, id=identifier, evidence=EVIDENCE)
+    record = Archive(TARGET, ended, Outcome(identifier, *STORIES[name], at, ended.triggers))
+    mail.ports.store.archive(archive_path(record), encode(record), timeout_s=5)
 
 
 def open_link(browser: Chrome, mail: StuckMail) -> None:
