@@ -1,13 +1,11 @@
 """docs/first-hour.md: its blocks are run in their order, as a newcomer types them, with other ports."""
 
-import socket
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from demo.stand_ins import StuckQueue
-from testbed.broker import free_ports
 from testbed.broker.ports import is_taken
 from testbed.doubles.rabbitmq import RabbitDouble, User
 from testbed.patience import wait_until
@@ -29,6 +27,9 @@ def test_every_block_of_the_page_works(tmp_path: Path) -> None:
         serving = newcomer.terminal(serve, until=f"listening on http://127.0.0.1:{newcomer.port}/")
         unstick = terminals.enter_context(serving)
         wait_until(lambda: is_taken(newcomer.port))
+        again = newcomer.run(serve, status=2).stderr
+        assert f"can't listen on 127.0.0.1:{newcomer.port}: Address already in use" in again
+        assert "Traceback" not in again
         shown = newcomer.run(send).stdout
         assert "0 failed" in shown
         # Where a stand-in stands still for seconds, the look is made again by itself.
@@ -87,21 +88,6 @@ def test_ones_own_secrets_outlive_a_restart_of_the_stand_in(tmp_path: Path) -> N
     assert (len(secrets[0]), secrets[0]) == (2, secrets[2])
     assert token.read_text(encoding="utf-8") in secrets[0][0] + secrets[0][1]
     assert token.stat().st_mode & 0o077 == 0
-
-
-def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
-    """`make run`'s, and Rundeck's of the stand-in, which an application of one's own has fixed, since its configuration names it:
-    what is taken and what to do, no traceback."""
-    newcomer = Newcomer(tmp_path)
-    (port,) = free_ports(1)
-    with socket.create_server(("127.0.0.1", port)):
-        shown = newcomer.run(f".venv/bin/python -m demo.stand_ins --rundeck-port {port} --restart true", status=2).stderr
-    assert shown == f"port {port} is taken: add --rundeck-port 0 for a free one\n"
-    _, stand_ins, serve, *_ = BLOCKS
-    with newcomer.terminal(stand_ins, until=NEXT), socket.create_server(("127.0.0.1", newcomer.port)):
-        shown = newcomer.run(serve, status=2).stderr
-    assert f"can't listen on 127.0.0.1:{newcomer.port}: Address already in use" in shown
-    assert "Traceback" not in shown
 
 
 def test_a_pasted_block_is_not_read_as_the_password() -> None:

@@ -22,9 +22,8 @@ COMMAND = [sys.executable, "-c", BY_LIBRARY]
 @contextmanager
 def attached(**environment: str) -> Iterator[str]:
     """Run the provider until the block ends, and yield the TF_REATTACH_PROVIDERS by which Terraform finds it."""
-    command = [*PROVIDER, "sh", "-c", 'echo "$TF_REATTACH_PROVIDERS"; cat']
     env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | environment
-    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as provider:
+    with subprocess.Popen(PROVIDER, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as provider:
         assert provider.stdout
         yield provider.stdout.readline().strip()
         provider.communicate()  # it ends with its input, and so with this process, however that ends

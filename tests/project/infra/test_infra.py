@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.project.infra.run_terraform import attached, run
 
@@ -69,3 +70,14 @@ def test_the_examples_plan(module: Path, tmp_path: Path, name: str) -> None:
             status, said = run(root, *arguments, provider=provider)
             assert status == 0, said
     assert " 0 to change, 0 to destroy." in said
+
+
+def test_the_page_enables_each_api() -> None:
+    """Terraform doesn't: it needs them to read the project, and to find the secrets while it plans."""
+    page = (ROOT / "docs" / "google-cloud.md").read_text(encoding="utf-8")
+    enabled = re.search(r"gcloud services enable \{([a-z,]+)\}\.googleapis\.com", page)
+    assert enabled
+    permissions = yaml.safe_load((INFRA / "deployer-role.yaml").read_text(encoding="utf-8"))["includedPermissions"]
+    assert not [one for one in permissions if one.startswith("resourcemanager.")]
+    apis = {permission.split(".")[0] for permission in permissions} - {"compute"}
+    assert set(enabled[1].split(",")) == apis | {"cloudbuild", "cloudresourcemanager"}

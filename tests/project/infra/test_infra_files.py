@@ -181,19 +181,6 @@ def test_the_lab_listens_on_loopback_only_and_every_file_that_it_mounts_is_there
     assert stages[-1].strip() == "unstick"
 
 
-def test_the_labs_job_guards_itself_as_the_real_one_does() -> None:
-    """Options and first step are the same, so that the lab shows what happens in production."""
-    adapters, lab = read(INFRA / "rundeck" / "job.yaml")[0], read(DOCKER / "lab" / "job.yaml")[0]
-    first = [job["sequence"]["commands"][0]["script"] for job in (adapters, lab)]
-    assert first[0] == first[1]
-    assert [[option["name"] for option in job["options"]] for job in (adapters, lab)] == [
-        ["service", "unstick_incident", "unstick_not_after"]
-    ] * 2
-    assert lab["multipleExecutions"] is False
-    assert lab["sequence"]["keepgoing"] is False
-    assert lab["uuid"] == read(DOCKER / "lab" / "unstick.yaml")["runbooks"][0]["restart"]["job"]
-
-
 # --- systemd -----------------------------------------------------------------------------------------------------------
 
 UNITS = [

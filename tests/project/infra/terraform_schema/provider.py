@@ -1,9 +1,10 @@
-"""Runs a command with the provider `google` attached, so that Terraform needs neither its program nor a network.
+"""The provider `google`, so that Terraform needs neither its program nor a network.
 
-    python provider.py google-schema.json terraform validate
+    python provider.py google-schema.json
 
-Terraform finds it by TF_REATTACH_PROVIDERS. It answers schema and validation, by the `rules` of the file; `terraform test` with
-mock_provider asks for nothing else. An apply against it changes the state alone (lifecycle.py).
+It prints TF_REATTACH_PROVIDERS, by which Terraform finds it, and ends with its input. It answers schema and validation, by the
+`rules` of the file; `terraform test` with mock_provider asks for nothing else. An apply against it changes the state alone
+(lifecycle.py).
 """
 
 import base64
@@ -11,7 +12,6 @@ import ipaddress
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -140,16 +140,16 @@ def _handler(name: str, call: Callable[[Any], dict[str, Any]]) -> grpc.RpcMethod
     )
 
 
-def main(schema: str, *command: str) -> int:
+def main(schema: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder) / "provider.sock"
         server = Provider(json.loads(Path(schema).read_text(encoding="utf-8"))).start(socket)
         address = {"Network": "unix", "String": str(socket)}
         attached = {NAME: {"Protocol": "grpc", "ProtocolVersion": 5, "Pid": os.getpid(), "Test": True, "Addr": address}}
-        done = subprocess.run(command, env=os.environ | {"TF_REATTACH_PROVIDERS": json.dumps(attached)}, check=False)
+        print(json.dumps(attached), flush=True)
+        sys.stdin.read()
         server.stop(0)
-    return done.returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(sys.argv[1])
