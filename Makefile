@@ -75,7 +75,7 @@ release: setup ## build the archive, SBOM and checksums of a release in build/re
 	$(RUN) -m tools.release
 
 docs: setup ## regenerate the generated pages and pictures of docs/
-	$(RUN) -m tools.docs.configuration_page && $(RUN) -m tools.docs.costs_page && $(RUN) -m tools.docs.gallery && $(RUN) -m pytest -q tests/project/test_docs.py
+	$(RUN) -m tools.docs.configuration_page && $(RUN) -m tools.docs.costs_page && $(RUN) -m tools.docs.gallery && $(RUN) -m pytest -q tests/system/project/test_docs.py
 
 weight: setup ## measure code, tests, packages and docs against their limits, which lint keeps (ARGS='--base REV' compares)
 	$(RUN) -m tools.weight $(ARGS)

@@ -64,12 +64,12 @@ WAITS = (
     *("tests/system/town/", "tests/system/libraries/"),
     *("tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
-    *("tests/cli/test_send.py", "tests/project/test_first_hour.py"),
+    *("tests/cli/test_send.py", "tests/system/project/test_first_hour.py"),
 )
 """What spends most of its time waiting for servers and clocks, the longest first."""
 
 FIRST = (
-    *(*WAITS, "tests/project/infra/", "tests/system/browser/", "tests/simulation/"),
+    *(*WAITS, "tests/system/infra/", "tests/system/browser/", "tests/simulation/"),
     *("tests/adapters/chats/test_chats.py", "tests/config/test_loader.py"),
 )
 """What takes long, in the order in which it begins: begun late, it would be what everybody waits for at the end."""
@@ -81,7 +81,7 @@ NIGHT = (
     "tests/entrypoints/test_openapi_generated.py",
     *("tests/system/prometheus/test_prometheus_real.py", "tests/system/prometheus/test_situations.py"),
     "tests/system/libraries/test_evidence_celery.py",
-    *("tests/system/town/test_town.py", "tests/project/infra/test_deployment.py"),
+    *("tests/system/town/test_town.py", "tests/system/infra/test_deployment.py"),
 )
 """All of their tests are long, marked or not. By day they are not even imported: each worker would spend seconds on that."""
 

@@ -4,7 +4,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 7.45, < 9" # deletion_policy = "ABANDON" came with 7.45; tests/project/infra/terraform_schema says how 8 was compared
+      version = ">= 7.45, < 9" # deletion_policy = "ABANDON" came with 7.45; tests/system/infra/terraform_schema says how 8 was compared
     }
   }
 }

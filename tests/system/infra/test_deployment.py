@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.infra.page_as_typed import NAMES, Project, block, project_in, standing
+from tests.system.infra.page_as_typed import NAMES, Project, block, project_in, standing
 
 KEPT = {("google_storage_bucket", "my-project-unstick-store"), ("google_cloud_tasks_queue", "unstick")}
 pytestmark = pytest.mark.timeout(300)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from functions.adapters.stores import local
-from tests.project.newcomer import RUN_S, Newcomer
+from tests.system.project.newcomer import RUN_S, Newcomer
 from tools.docs.pages import PAGES, ROOT, blocks, named
 
 RUNNABLE = [

@@ -33,7 +33,7 @@ def test_mypy_refuses_a_mistyped_name_a_wrong_type_and_a_field_of_another_part(t
     file = tmp_path / "changes.py"
     file.write_text(CHANGES, encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), "--hide-error-context", str(file)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=150)
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False, timeout=150)
     errors = {int(line): said for line, said in re.findall(r"^\S+?changes\.py:(\d+): error: (.*)$", done.stdout, re.MULTILINE)}
     expected = {n: line.partition("  # ")[2] for n, line in enumerate(CHANGES.splitlines(), 1) if "  # " in line}
     assert errors.keys() == expected.keys(), done.stdout

@@ -9,7 +9,7 @@ from demo.stand_ins import StuckQueue
 from testbed.broker.ports import is_taken
 from testbed.doubles.rabbitmq import RabbitDouble, User
 from testbed.patience import wait_until
-from tests.project.newcomer import Newcomer, wait_for
+from tests.system.project.newcomer import Newcomer, wait_for
 from tools.docs.pages import ROOT, blocks
 
 PAGE = ROOT / "docs" / "first-hour.md"

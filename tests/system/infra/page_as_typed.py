@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.project.infra.run_terraform import COMMAND, QUICK, attached
+from tests.system.infra.run_terraform import COMMAND, QUICK, attached
 from tools.docs.pages import ROOT, blocks
 
 PAGE = ROOT / "docs" / "google-cloud.md"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.project.infra.run_terraform import attached, run
+from tests.system.infra.run_terraform import attached, run
 
 ROOT = Path(__file__).resolve().parents[3]
 INFRA = ROOT / "infra"

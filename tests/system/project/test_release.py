@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from testbed.patience import PATIENCE_S
-from tests.project.infra.test_package import ROOT
+from tests.system.infra.test_package import ROOT
 from tools import release
 
 
