@@ -29,19 +29,18 @@ def verify(request: Request) -> Response:
     """Handle a wake-up of the scheduler, or sweep if the body names none."""
     if request.method != "POST":
         return not_allowed("POST")
-    with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
-        try:
-            payload = _read_wake_up(request)
-            if not isinstance(payload, str):
-                return json_response(200, swept=sweep_overdue())
-            deliver(payload)
-        except BadRequest as error:
-            logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
-            return error_response(error)
-        except (Unavailable, Denied) as error:
-            # 503 and 429 would make Cloud Tasks slow the whole queue down, not only this wake-up.
-            logs.event("ERROR", f"a wake-up failed and will be delivered again: {error}")
-            return json_response(500, error=str(error))
+    try:
+        payload = _read_wake_up(request)
+        if not isinstance(payload, str):
+            return json_response(200, swept=sweep_overdue())
+        deliver(payload)
+    except BadRequest as error:
+        logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
+        return error_response(error)
+    except (Unavailable, Denied) as error:
+        # 503 and 429 would make Cloud Tasks slow the whole queue down, not only this wake-up.
+        logs.event("ERROR", f"a wake-up failed and will be delivered again: {error}")
+        return json_response(500, error=str(error))
     return json_response(200)
 
 

@@ -60,8 +60,7 @@ def webhook(request: Request) -> Response:
     except (Unavailable, Denied) as error:
         logs.event("ERROR", f"authentication is unavailable: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
-    with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
-        return to_response(_handle_alerts(alerts, request_id))
+    return to_response(_handle_alerts(alerts, request_id))
 
 
 def _respond_to_monitor(request: Request, scheduler: MonitoredScheduler) -> Response:

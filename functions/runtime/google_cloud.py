@@ -18,9 +18,9 @@ from functions.runtime.text import Phrase, Text, named
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LOGIN_FAILED, _TOO_MANY = 401, 429
 _PASSING = {408, 409, _TOO_MANY}
-_FILE_REMEDY = Text("Fix its permissions, or the path in GOOGLE_APPLICATION_CREDENTIALS.")
 _LOGIN_REMEDY = Text(
-    "Run it with a service account (Cloud Run does so), or say `gcloud auth application-default login` on a workstation."
+    "Run it with a service account (Cloud Run does so), or say `gcloud auth application-default login` on a workstation; "
+    "correct GOOGLE_APPLICATION_CREDENTIALS if it is set."
 )
 
 
@@ -59,7 +59,7 @@ class Service(Struct, frozen=True):
     def _send(self, method: str, path: str, ends: float, content: http_client.Content, *, renewed: bool) -> http_client.Answer:
         headers = dict(content.get("headers") or {})
         url = (self.stand_in() or self.address) + path
-        with _translate_errors(self.system, self.remedies):
+        with _translate_errors(self.system):
             account, request = credentials(anonymous=bool(os.environ.get(self.endpoint)))
 
             def fetch(*arguments: Any, **options: Any) -> Any:
@@ -87,7 +87,7 @@ class Service(Struct, frozen=True):
 def read_secret(service: Service, name: str, *, timeout_s: float) -> bytes:
     """Ask Secret Manager, by Google's client, for the version `projects/P/secrets/S/versions/V`. Raises Denied or Unavailable. No
     retry and no crc32c: the next read is the retry, and TLS protects the bytes in transit."""
-    with _translate_errors(service.system, service.remedies):
+    with _translate_errors(service.system):
         stand_in = service.stand_in()
         # This imports all of requests, before the client asks for requests.exceptions alone: two threads that begin with either
         # can wait for each other, which Python ends with an error in one of them.
@@ -119,7 +119,7 @@ def credentials(*, anonymous: bool) -> tuple[Any, Any]:
 
 
 @contextlib.contextmanager
-def _translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
+def _translate_errors(system: str) -> Iterator[None]:
     """Translate google-auth's exceptions to Unavailable or Denied, without their texts, which contain URLs."""
     from google.auth import exceptions as auth
 
@@ -127,15 +127,11 @@ def _translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[N
         yield
     except UnstickError:
         raise
-    except auth.InvalidOperation:  # 401 with credentials that can't be renewed
-        raise Denied(system, Text("answered 401"), remedy=remedies.get(401, _LOGIN_REMEDY), status=401) from None
-    except (PermissionError, IsADirectoryError):
-        raise Denied(system, Text("the credentials file can't be read"), remedy=_FILE_REMEDY) from None
     except Exception as error:  # noqa: BLE001 - google-auth raises all kinds of errors on a malformed answer
         is_away = isinstance(error, auth.TransportError) or isinstance(error.__cause__, auth.TransportError)
         if is_away or getattr(error, "retryable", False):
             raise Unavailable(system, Text("could not get an access token")) from None
-        if isinstance(error, auth.GoogleAuthError):
+        if isinstance(error, auth.GoogleAuthError | OSError):
             unusable = Text("there are no usable credentials ({error})", error=type(error).__name__)
             raise Denied(system, unusable, remedy=_LOGIN_REMEDY) from None
         raise unreadable(system, error) from None

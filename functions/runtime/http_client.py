@@ -30,10 +30,7 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 METADATA = "metadata.google.internal"
-TRUST_IT = Text("Set `ca` (or SSL_CERT_FILE) to the certificates, as PEM, of the authority that signed the server's.")
-NAME_IT = Text("Use a name or address in `url` that the certificate has.")
-RENEW_IT = Text("Renew the server's certificate.")
-CERTIFICATES = {10: RENEW_IT, 62: NAME_IT, 64: NAME_IT}  # by X509_V_ERR of OpenSSL: expired, another host name, another address
+TRUST_IT = Text("Set `ca` (or SSL_CERT_FILE) to its authority's certificates as PEM, and use a name in `url` that its own has.")
 TLS_ALERT = "\x15\x03"  # how Erlang's TLS answers plain HTTP (measured on RabbitMQ 3.10)
 
 
@@ -183,11 +180,9 @@ def _next(answer: requests.Response, left_s: float) -> bytes:
 
 def _explain(error: Exception) -> Phrase:
     """Describe a failure by the types of the errors in its chain. Their texts contain the URL, which may be secret."""
-    import http.client
     import socket
     import ssl
 
-    import requests
     import urllib3
 
     causes = list(_causes(error))
@@ -197,14 +192,9 @@ def _explain(error: Exception) -> Phrase:
             lambda cause: Text("the TLS certificate is not trusted ({reason})", reason=cause.verify_message),
         ),
         (ssl.SSLError, lambda cause: Text("TLS failed ({reason})", reason=str(cause.reason or "unknown reason"))),
-        (UnicodeError, lambda _: Text("the URL or a secret has characters that HTTP can't carry")),
-        (requests.exceptions.InvalidProxyURL, lambda _: Text("the proxy's URL is invalid")),
-        (requests.exceptions.InvalidHeader, lambda _: Text("a secret has characters that HTTP can't carry")),
         (socket.gaierror, lambda _: Text("no such host")),
         (ConnectionRefusedError, lambda _: Text("connection refused")),
-        (http.client.RemoteDisconnected, lambda _: Text("closed the connection without an answer")),
-        (ConnectionResetError, lambda _: Text("connection reset")),
-        (ValueError, lambda _: Text("the URL is invalid")),
+        (ValueError, lambda _: Text("the URL or a secret is invalid, or has characters that HTTP can't carry")),
         (BaseException, lambda cause: Text("connection failed ({error})", error=type(cause).__name__)),
     )
     problem = next(say(cause) for kind, say in explained for cause in reversed(causes) if isinstance(cause, kind))
@@ -219,11 +209,10 @@ def _find_remedy(error: Exception) -> Phrase:
 
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return CERTIFICATES.get(cause.verify_code, TRUST_IT)
-        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
-            return Text("It speaks plain HTTP: set `url` to http://, or to the port with TLS.")
-        if isinstance(cause, http.client.BadStatusLine) and str(cause).startswith(TLS_ALERT):
-            return Text("It speaks TLS: set `url` to https://.")
+            return TRUST_IT
+        is_plain = isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER"
+        if is_plain or (isinstance(cause, http.client.BadStatusLine) and str(cause).startswith(TLS_ALERT)):
+            return Text("One of both speaks TLS, the other doesn't: correct http:// or https:// in `url`, or its port.")
     return ""
 
 

@@ -1,7 +1,6 @@
 """One line an event on stdout: JSON with Cloud Logging's fields, or readable text on a terminal or a command's stderr.
 
-    with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
-        logs.event("NOTICE", "restart held", reason=Reason.COOLDOWN, action=Action.HELD)
+    logs.event("NOTICE", "restart held", reason=Reason.COOLDOWN, action=Action.HELD)
 
 Never raises. Prints only plain values; anything else is shown as its type, so that no repr leaks a secret.
 """
@@ -14,9 +13,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import suppress
 
 from functions.runtime.redaction import redact
 from functions.runtime.text import Text
@@ -32,22 +30,10 @@ REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta
 # Line breaks, terminal escapes, lone surrogates, and bidirectional control characters.
 _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 _UNPRINTABLE_BUT_NEWLINE = _UNPRINTABLE.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f")
-_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/[0-9]{1,20})?(?:;o=[0-9])?", re.ASCII)
 # Each line is a single write. The lock keeps lines of several threads apart. Lines of several processes on one pipe are kept
 # apart by the kernel up to PIPE_BUF (4,096 bytes), and beyond that as long as the reader keeps up.
 _LOCK = threading.RLock()
 os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
-_TRACED: ContextVar[str | None] = ContextVar("unstick_trace", default=None)
-
-
-@contextmanager
-def traced(header: str | None) -> Iterator[None]:
-    """Add the trace from the header X-Cloud-Trace-Context to every event in the `with` block."""
-    token = _TRACED.set(_trace(header))
-    try:
-        yield
-    finally:
-        _TRACED.reset(token)
 
 
 def event(severity: str, message: str, *, error: object = None, **fields: object) -> None:
@@ -67,8 +53,6 @@ def _entry(severity: str, message: str, error: object, fields: Mapping[str, obje
     labels = {name: str(cleaned[name]) for name in LABELS if name in cleaned}
     if labels:
         entry["logging.googleapis.com/labels"] = labels
-    if trace := _TRACED.get():
-        entry["logging.googleapis.com/trace"] = trace
     if error is not None:
         entry["error"] = _plain(error)
     if isinstance(error, BaseException):
@@ -76,13 +60,6 @@ def _entry(severity: str, message: str, error: object, fields: Mapping[str, obje
         if severity == "ERROR":
             entry["@type"] = REPORTED_ERROR
     return entry | {name: value for name, value in cleaned.items() if name not in entry}
-
-
-def _trace(header: str | None) -> str | None:
-    """TRACE_ID/SPAN_ID;o=OPTIONS, as Cloud Logging wants it. Anybody can set the header, so the pattern matches all of it."""
-    project = os.environ.get("GOOGLE_CLOUD_PROJECT")
-    match = _TRACE.fullmatch(header or "")
-    return f"projects/{project}/traces/{match[1].lower()}" if project and match else None
 
 
 def _plain(value: object) -> object:
@@ -134,9 +111,5 @@ def _readable(entry: Mapping[str, object]) -> str:
     left_out = {"severity", "message", "time", "stack_trace", "@type"}
     fields = {name: value for name, value in entry.items() if name not in left_out and not name.startswith("logging.")}
     line = f"{time.strftime('%H:%M:%S')} {entry['severity']:<8} {entry['message']}"
-    worded = "".join(f" {name}={_worded(value)}" for name, value in fields.items())
+    worded = "".join(f" {name}={json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
     return line + worded + "".join(f"\n    {row}" for row in str(entry.get("stack_trace", "")).splitlines())
-
-
-def _worded(value: object) -> str:
-    return value if isinstance(value, str) and value and " " not in value else json.dumps(value, ensure_ascii=False)

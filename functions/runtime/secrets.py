@@ -31,8 +31,7 @@ T = TypeVar("T")
 SYSTEM = "secrets"
 KEPT_S = 300.0  # a rotated secret takes effect within five minutes
 INVALIDATE_EVERY_S = 60.0  # strangers' wrong credentials must not cause calls to Secret Manager
-FAILURE_KEPT_S = 10.0  # nor must an outage, during which the former value goes on
-FIRST_FAILURE_KEPT_S = 1.0  # without a value everything is refused meanwhile, so one refusal must not last
+FAILURE_KEPT_S = 2.0  # nor must an outage; without a value everything is refused meanwhile, so one refusal must not last
 TIMEOUT_S = 4.0  # of one read; half of a webhook's whole budget
 MAX_BYTES = 65_536  # of a secret, as in Secret Manager (cloud.google.com/secret-manager/quotas)
 ENDPOINT = "UNSTICK_SECRET_MANAGER_ENDPOINT"  # for tests: a base URL on loopback that stands in for Secret Manager
@@ -44,23 +43,10 @@ _REFERENCE = re.compile(
     r"env://[A-Za-z_][A-Za-z0-9_]*|file://[^\x00]+|"
     r"sm://[a-z0-9][a-z0-9.:-]{0,99}/[A-Za-z0-9_-]{1,255}(?:/[A-Za-z0-9_-]{1,63})?"
 )
-_FILE_REMEDY = Text(
-    "Create the file (on Cloud Run: mount the secret as a volume), fix its path in the configuration, "
-    "or let the function's user read it."
+_REMEDY = Text(
+    "Put the secret where the reference says, or correct the reference. Unstick's user must be allowed to read it "
+    "(in Secret Manager: roles/secretmanager.secretAccessor, secretmanager.googleapis.com enabled, an enabled version)."
 )
-_REMEDIES = {
-    400: Text(
-        "Check project, name and version in sm://PROJECT/NAME[/VERSION] of the configuration; "
-        "a version that is disabled or destroyed can't be read."
-    ),
-    401: Text("Give the service account roles/secretmanager.secretAccessor on the secret."),
-    403: Text(
-        "Give the service account roles/secretmanager.secretAccessor on the secret, and enable secretmanager.googleapis.com."
-    ),
-    404: Text("Create the secret and a version of it, or fix its name in sm://PROJECT/NAME[/VERSION] of the configuration."),
-}
-
-
 _KNOWN: set[str] = set()
 """The references of this process's configuration."""
 
@@ -175,31 +161,26 @@ def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None
     try:
         kept.value, kept.until = _checked(reference, _from_outside(reference)), now + KEPT_S
     except Denied as error:
-        kept.value, kept.error, kept.until = None, error, now + FIRST_FAILURE_KEPT_S
+        kept.value, kept.error, kept.until = None, error, now + FAILURE_KEPT_S
     except Unavailable as error:
         # While Secret Manager is down, an old secret is better than none.
-        kept.error, kept.until = error, now + (FIRST_FAILURE_KEPT_S if kept.value is None else FAILURE_KEPT_S)
+        kept.error, kept.until = error, now + FAILURE_KEPT_S
 
 
 def _checked(reference: str, value: bytes) -> bytes:
-    if not value:
-        remedy = Text("Put the secret there; an empty one is never used.")
-        raise _denied(Text("{reference} is empty", reference=reference), remedy)
-    if len(value) > MAX_BYTES:
-        too_large = Text("{reference} has more than {limit} bytes", reference=reference, limit=MAX_BYTES)
-        raise _denied(too_large, Text("Name the secret, not another file."))
+    if not 0 < len(value) <= MAX_BYTES:
+        raise _denied(Text("{reference} is empty, or has more than {limit} bytes", reference=reference, limit=MAX_BYTES))
     return value
 
 
-def _denied(detail: Text, remedy: Text) -> Denied:
-    return Denied(SYSTEM, detail, remedy=remedy)
+def _denied(detail: Text) -> Denied:
+    return Denied(SYSTEM, detail, remedy=_REMEDY)
 
 
 def _from_env(name: str) -> bytes:
     value = os.environ.get(name)
     if value is None:
-        remedy = Text("Set the environment variable {name}, or name another reference in the configuration.", name=name)
-        raise _denied(Text("env://{name} is not set", name=name), remedy)
+        raise _denied(Text("env://{name} is not set", name=name))
     return os.fsencode(value)
 
 
@@ -208,18 +189,22 @@ def _from_outside(reference: str) -> bytes:
     if kind == "file":
         return _from_file(reference, Path(place))
     project, name, version = [*place.split("/"), "latest"][:3]
-    mounted = _mounted(Path(project, name, version))
-    return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
+    if folder := os.environ.get(MOUNTED):
+        with suppress(OSError):  # the client's error says more
+            return _content(Path(folder, project, name, version))
+    return _from_secret_manager(reference, project, name, version)
 
 
 def _from_file(reference: str, path: Path) -> bytes:
     try:
         return _content(path)
     except OSError as error:
-        why = Text("{reference} can't be read ({error})", reference=reference, error=error.strerror or type(error).__name__)
-        if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError):
-            raise _denied(why, _FILE_REMEDY) from None
-        raise Unavailable(SYSTEM, why) from None
+        raise _denied(_unusable(reference, error)) from None
+
+
+def _unusable(reference: str, error: OSError) -> Text:
+    why = error.strerror or type(error).__name__
+    return Text("{reference} can't be read or made ({error})", reference=reference, error=why)
 
 
 def _make(reference: str, path: Path) -> None:
@@ -228,8 +213,7 @@ def _make(reference: str, path: Path) -> None:
     with suppress(FileNotFoundError):
         file_status = path.stat()
         if file_status.st_uid not in (0, os.geteuid()) or file_status.st_mode & 0o077:
-            remedy = Text("Remove it if nothing is signed with it yet; else `chown` and `chmod 600` it.")
-            raise _denied(Text("others may have made or read {reference}", reference=reference), remedy)
+            raise _denied(Text("others may have made or read {reference}: remove it, or `chmod 600` it", reference=reference))
         return
     whole = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
@@ -238,20 +222,9 @@ def _make(reference: str, path: Path) -> None:
         with suppress(FileExistsError):
             path.hardlink_to(whole)
     except OSError as error:
-        why = Text("{reference} can't be made ({error})", reference=reference, error=error.strerror or type(error).__name__)
-        remedy = Text("Let the user that runs Unstick create files in {folder}.", folder=str(path.absolute().parent))
-        raise _denied(why, remedy) from None
+        raise _denied(_unusable(reference, error)) from None
     finally:
         whole.unlink(missing_ok=True)
-
-
-def _mounted(place: Path) -> bytes | None:
-    """Read the mounted file. None if it is missing or unreadable: the client's error says more and has a remedy."""
-    folder = os.environ.get(MOUNTED)
-    try:
-        return _content(Path(folder, place)) if folder else None
-    except OSError:
-        return None
 
 
 def _content(path: Path) -> bytes:
@@ -262,6 +235,7 @@ def _content(path: Path) -> bytes:
 def _from_secret_manager(reference: str, project: str, secret: str, version: str) -> bytes:
     from functions.runtime.google_cloud import Service, read_secret
 
-    service = Service(f"Secret Manager ({reference})", "https://secretmanager.googleapis.com", ENDPOINT, _REMEDIES)
+    remedies = dict.fromkeys((400, 401, 403, 404), _REMEDY)
+    service = Service(f"Secret Manager ({reference})", "https://secretmanager.googleapis.com", ENDPOINT, remedies)
     name = f"projects/{project}/secrets/{secret}/versions/{version}"
     return read_secret(service, name, timeout_s=TIMEOUT_S).removesuffix(b"\n")

@@ -48,7 +48,7 @@ def test_what_failed_is_posted_with_its_remedy(
     assert headline in output
     assert "RUNDECK_TOKEN" in output
     card = " ".join(word for line in output.splitlines() if not line.startswith("{") for word in line.split())
-    assert card.count("Set the environment variable RUNDECK_TOKEN") == (language == "en"), "each remedy is said once"
+    assert card.count("Put the secret where the reference says") == (language == "en"), "each remedy is said once"
     assert any(one["ok"] is False and one["remedy"] for one in answer["check"]["findings"])
 
 

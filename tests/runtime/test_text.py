@@ -149,8 +149,8 @@ def test_english_reads_no_catalogue():
     """A cold start that has nobody to say anything in Japanese pays nothing for it."""
     code = (
         "import sys; from functions.runtime.text import Text, in_language\n"
-        "for language in ('en', 'ja'): print(in_language(language, Text('connection reset')), 'gettext' in sys.modules)"
+        "for language in ('en', 'ja'): print(in_language(language, Text('connection refused')), 'gettext' in sys.modules)"
     )
     command = [sys.executable, "-X", "utf8", "-c", code]
     run = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
-    assert run.stdout.splitlines() == ["connection reset False", "接続が切断されました True"]
+    assert run.stdout.splitlines() == ["connection refused False", "接続を拒否されました True"]

@@ -422,7 +422,7 @@ def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, ru
 @pytest.mark.parametrize(
     ("status", "remedy"),
     [
-        (400, "projects/P/locations/L/queues/Q"), (401, "which account"), (403, "roles/cloudtasks.enqueuer"),
+        (400, "projects/P/locations/L/queues/Q"), (403, "roles/cloudtasks.enqueuer"),
         (403, "roles/iam.serviceAccountUser"), (404, "scheduler.cloud_tasks.queue"), (409, ""), (429, ""), (503, ""),
     ],
 )  # fmt: skip
@@ -442,7 +442,7 @@ def test_a_refusal_says_what_to_do(cloud_lab, double, status, remedy):
     ("place", "said", "remedy"),
     [
         ("none.json", "no usable credentials", "gcloud auth application-default login"),
-        (".", "the credentials file can't be read", "GOOGLE_APPLICATION_CREDENTIALS"),
+        (".", "no usable credentials", "GOOGLE_APPLICATION_CREDENTIALS"),
     ],
 )
 def test_without_credentials_the_error_says_how_to_get_some(monkeypatch, tmp_path, place, said, remedy):
