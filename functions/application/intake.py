@@ -14,7 +14,7 @@ from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Reason
-from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
+from functions.domain.model.events import AlertsReceived, Reply, TimerFired
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.parallel import unwrap
 from functions.runtime.text import Text
@@ -30,7 +30,6 @@ LISTED_BYTES = 600_000  # bytes of alerts in one list: Cloud Tasks accepts 1 MB,
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
 WAKE_BUDGET_S = 60.0
-NO_ORIGIN = Origin()
 Groups = dict[str, list[MatchedAlert]]  # by the key of their document
 
 
@@ -61,9 +60,7 @@ def make_incident_id(key: str, now: float, cases: list[MatchedAlert]) -> str:
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + hashlib.sha256(f"{key} {now!r} {alerts}".encode()).hexdigest()[:8]
 
 
-def handle_notification(
-    ports: Ports, cases: list[MatchedAlert], budget: Budget, origin: Origin = NO_ORIGIN, beyond: tuple[Alert, ...] = ()
-) -> IntakeResult:
+def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget, beyond: tuple[Alert, ...] = ()) -> IntakeResult:
     """Decide or save every alert of a notification: ten targets directly, the rest in lists of up to 100 for their wake-ups.
     `beyond`: alerts that were not even matched. People are told how many, and how many of more targets than `MOST_TARGETS`."""
     groups, now = _limit_targets(ports, group_by_document(cases), beyond), ports.now()
@@ -72,7 +69,7 @@ def handle_notification(
     for key, matched in groups.items():
         hurries = alone and not all(case.alert.is_suspicion for case in matched)
         incident, bundled = make_incident_id(key, now, matched), crowd and key != CROWD_KEY
-        events.append((key, AlertsReceived(tuple(matched), incident, crowd=bundled, origin=origin, hurries=hurries)))
+        events.append((key, AlertsReceived(tuple(matched), incident, crowd=bundled, hurries=hurries)))
     direct, rest = events[:DIRECT], events[DIRECT:]
     lists = _pack_lists(rest)
     decisions = [partial(_decide_or_hand_over, ports, key, event, budget) for key, event in direct]
@@ -143,7 +140,6 @@ def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Bu
                 "crowd": event.crowd,
                 "alerts": msgspec.to_builtins([case.alert for case in cases]),
                 "left_out": event.left_out + len(event.cases) - len(cases),
-                "origin": msgspec.to_builtins(event.origin),
             }
             for event, cases in ((event, _fit_cases(event.cases)) for _, event in events)
         ]

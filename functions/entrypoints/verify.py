@@ -13,7 +13,7 @@ from functions.application.ports import Budget
 from functions.application.reconcile import advance
 from functions.bootstrap import Adapters, current_adapters
 from functions.domain.model.alerts import Alert
-from functions.domain.model.events import AlertsReceived, Origin, TimerFired
+from functions.domain.model.events import AlertsReceived, TimerFired
 from functions.entrypoints.http import Response, error_response, json_response, not_allowed, read_body
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
@@ -92,7 +92,6 @@ def _decide_deferred(entries: list[dict[str, Any]]) -> None:
 def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
     try:
         alerts = convert(entry["alerts"], tuple[Alert, ...])
-        origin = convert(entry.get("origin", {}), Origin)
     except (ValidationError, KeyError) as error:
         raise Denied("scheduler", f"deferred alerts can't be read: {error}") from None
     # They belonged to one target; with a changed configuration they may belong to several.
@@ -100,7 +99,7 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
     for number, (key, cases) in enumerate(groups.items()):
         incident = entry["incident"] if number == 0 else make_incident_id(key, adapters.now(), cases)
         left_out = int(entry.get("left_out", 0)) if number == 0 else 0
-        event = AlertsReceived(tuple(cases), incident, bool(entry.get("crowd")), left_out, origin)
+        event = AlertsReceived(tuple(cases), incident, bool(entry.get("crowd")), left_out)
         advance(adapters, key, event, Budget(adapters, adapters.monotonic() + 30.0))
 
 

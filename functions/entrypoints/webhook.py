@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from functions.adapters.grafana.request import TOLERANCE_S, authenticate
+from functions.adapters.grafana.request import authenticate
 from functions.config.current import current_config
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, error_response, json_response, not_allowed
@@ -50,7 +50,7 @@ def webhook(request: Request) -> Response:
         headers = dict(request.headers.items())  # each lookup in Flask's own takes 10 microseconds
         authenticate(settings.grafana.auth, headers, None, time.time())
         body = http.read_body(request)
-        request_id = authenticate(settings.grafana.auth, headers, body, time.time())
+        authenticate(settings.grafana.auth, headers, body, time.time())
         from functions.adapters.grafana.request import parse  # imported only for authenticated requests
 
         alerts = parse(body)
@@ -60,7 +60,7 @@ def webhook(request: Request) -> Response:
     except (Unavailable, Denied) as error:
         logs.event("ERROR", f"authentication is unavailable: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
-    return to_response(_handle_alerts(alerts, request_id))
+    return to_response(_handle_alerts(alerts))
 
 
 def _respond_to_monitor(request: Request, scheduler: MonitoredScheduler) -> Response:
@@ -77,17 +77,15 @@ def _respond_to_monitor(request: Request, scheduler: MonitoredScheduler) -> Resp
     return refusal or (scheduler.show_figures(current_adapters(), healthy=not wrong), 200, figures)
 
 
-def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
+def _handle_alerts(alerts: tuple[Alert, ...]) -> IntakeResult:
     from functions.application.intake import MOST_ALERTS, handle_notification
     from functions.application.ports import Budget
     from functions.bootstrap import current_adapters
-    from functions.domain.model.events import Origin
 
     settings, adapters = current_config(), current_adapters()
     budget = Budget(adapters, adapters.monotonic() + BUDGET_S)
-    origin = Origin(request_id, adapters.now() + 2 * TOLERANCE_S) if settings.grafana.auth.hmac else Origin()
     cases = settings.match_alerts(alerts[:MOST_ALERTS])
-    return handle_notification(adapters, cases, budget, origin, beyond=alerts[MOST_ALERTS:])
+    return handle_notification(adapters, cases, budget, beyond=alerts[MOST_ALERTS:])
 
 
 def to_response(result: IntakeResult) -> Response:

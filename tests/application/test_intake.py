@@ -20,7 +20,7 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.health.looks import before_restart
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Phase, Reason
-from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
+from functions.domain.model.events import AlertsReceived, Reply, TimerFired
 from functions.domain.model.incidents import QUEUES_KEPT, AlertRef, Document, Outcome
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
@@ -156,9 +156,9 @@ def test_the_same_test_again_and_again_floods_no_chat_either():
 
 
 def test_what_is_handed_over_is_whole():
-    """The wake-up that carries it decides as the webhook would have: as it was then, in a crowd or not, by the same request."""
+    """The wake-up that carries it decides as the webhook would have: as it was then, in a crowd or not."""
     ports = Timed()
-    first = AlertsReceived((case(), case(fingerprint="fp-2")), "inc-1", crowd=True, left_out=3, origin=Origin("r1", NOW + 9))
+    first = AlertsReceived((case(), case(fingerprint="fp-2")), "inc-1", crowd=True, left_out=3)
     second = AlertsReceived((MatchedAlert(alert(), None, reason=Reason.NO_RUNBOOK),), "inc-2")
     replies = hand_over(ports, [("a", first), ("b", second)], ports.budget())
     assert replies == [
@@ -168,10 +168,7 @@ def test_what_is_handed_over_is_whole():
     ((at, content),) = ports.wakes
     one, other = content["deferred"]
     assert (at, one["incident"], one["crowd"], one["left_out"]) == (NOW, "inc-1", True, 3)
-    assert ([listed["fingerprint"] for listed in one["alerts"]], one["origin"]) == (
-        ["fp-1", "fp-2"],
-        {"id": "r1", "until": NOW + 9},
-    )
+    assert [listed["fingerprint"] for listed in one["alerts"]] == ["fp-1", "fp-2"]
     assert (other["incident"], other["crowd"], other["left_out"], len(other["alerts"])) == ("inc-2", False, 0, 1)
     assert ports.limits == [pytest.approx(5.0)]
 
@@ -330,30 +327,24 @@ def test_a_call_that_no_thread_was_free_for_is_never_made(timeout_s):
 
 
 @pytest.mark.usefixtures("patient_code")
-def test_a_copy_of_a_held_notification_restarts_nothing_after_resume(place, monkeypatch):
-    """I1: it was held while paused; the same bytes within the tolerance are a duplicate, Grafana's next notification is not."""
+def test_a_copy_of_a_notification_restarts_nothing(place):
+    """I1: the same bytes, or Grafana's own repeat, are recognized by the alert's fingerprint and start."""
     body = notification(sent_alert("mail", "mail.delivery"))
     webhook = place.entry("webhook")
-    monkeypatch.setenv("UNSTICK_PAUSED", "1")
     recorded = signed(body)
     first = webhook.post("/", data=body, headers=recorded).json["incidents"][0]
-    assert (first["action"], first["reason"]) == ("held", "paused")
-    monkeypatch.delenv("UNSTICK_PAUSED")
-    for _ in range(2):
-        again = webhook.post("/", data=body, headers=recorded).json["incidents"][0]
-        assert (again["action"], again["reason"]) == ("held", "duplicate")
-    assert place.rundeck.posts() == []
-    repeat = webhook.post("/", data=body, headers=signed(body, at=time.time() + 5)).json["incidents"][0]
-    assert repeat["action"] == "restarted"
+    assert first["action"] == "restarted"
+    for headers in (recorded, recorded, signed(body, at=time.time() + 5)):
+        again = webhook.post("/", data=body, headers=headers).json["incidents"][0]
+        assert (again["action"], again["reason"], again["id"]) == ("held", "duplicate", first["id"])
+    assert len(place.rundeck.posts()) == 1
 
 
-@pytest.mark.parametrize(("ending", "reason"), [(Ending.RECOVERED, None), (Ending.HELD, Reason.PAUSED)])
 @pytest.mark.parametrize("goes_on", [False, True])
-def test_a_copy_speaks_of_the_incident_that_its_alert_came_to(ending, reason, goes_on):
+def test_a_repeat_speaks_of_the_incident_that_its_alert_came_to(goes_on):
     """Not of one of its own, nor of the one that runs now for another alert of the target; nor does it name that one's run."""
-    ended = Outcome("inc-1", ending, reason, NOW - 100, (to_alert_ref(case()),))
+    ended = Outcome("inc-1", Ending.RECOVERED, None, NOW - 100, (to_alert_ref(case()),))
     other = (trigger(fingerprint="fp-2"),)
     running = incident(Phase.RUNNING, id="inc-2", triggers=other, execution=execution(8, ended=None), due=NOW + 60)
-    before = document(running if goes_on else None, outcomes=(ended,), requests={"r1": NOW + 600})
-    reply = moved(before, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
-    assert (reply.incident, reply.execution) == ("inc-1", None)
+    reply = moved(document(running if goes_on else None, outcomes=(ended,)), alerted(incident="inc-3")).reply
+    assert (reply.incident, reply.execution, reply.reason) == ("inc-1", None, Reason.DUPLICATE)

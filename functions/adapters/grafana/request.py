@@ -23,7 +23,6 @@ from functions.runtime.secrets import SecretRef, any_matches
 
 TOLERANCE_S = 300.0  # how far a signed time may be off in either direction
 SHOWN_BYTES = 1024  # characters of an error's body that Grafana shows to its users
-REQUEST_ID = 16  # hex digits of a signature that identify a request
 
 
 class Headers(Protocol):
@@ -37,11 +36,10 @@ class _Refusal(Struct, frozen=True):
     tried: bool = True  # false if the request doesn't try this method at all
 
 
-def authenticate(auth: Auth, headers: Headers, body: bytes | None, now: float) -> str:
+def authenticate(auth: Auth, headers: Headers, body: bytes | None, now: float) -> None:
     """Authenticate the request. `now`: our clock in Unix seconds. `body`: None before it is read, for what headers can tell.
-    Returns an id of this request if it is signed with a timestamp, to tell a copy from the next notification; otherwise an
-    empty string. Raises BadRequest 401 with what to fix, and Unavailable if no method matches but a secret could not be read."""
-    checks: list[Callable[[], _Refusal | str]] = []
+    Raises BadRequest 401 with what to fix, and Unavailable if no method matches but a secret could not be read."""
+    checks: list[Callable[[], _Refusal | None]] = []
     if auth.hmac:
         checks.append(partial(_hmac, auth.hmac, headers, body, now))
     if auth.basic:
@@ -56,8 +54,8 @@ def authenticate(auth: Auth, headers: Headers, body: bytes | None, now: float) -
         except (Unavailable, Denied) as error:
             unread = error
             continue
-        if isinstance(outcome, str):
-            return outcome
+        if outcome is None:
+            return
         refusals.append(outcome)
     if unread:
         raise Unavailable(unread.system, unread.detail) from None
@@ -71,7 +69,7 @@ def _said(refusals: list[_Refusal]) -> str:
     return " ".join(sentences).encode(errors="replace")[:SHOWN_BYTES].decode(errors="ignore")
 
 
-def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refusal | str:
+def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refusal | None:
     signature, stamp = header(headers, way.header), ""
     if not signature:
         return _Refusal(
@@ -87,7 +85,7 @@ def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refus
         # a signature over TIMESTAMP:BODY would be valid here, with the timestamp as part of the body
         return _Refusal("The body begins with a timestamp: this contact point must sign without one.")
     if body is None:
-        return ""
+        return None
     signed_first = f"{stamp}:".encode() if way.timestamp_header else b""
 
     def signed(secret: bytes) -> bytes:
@@ -96,7 +94,7 @@ def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refus
         return mac.hexdigest().encode()
 
     if any_matches(way.secrets, signature.encode(), signed):
-        return signature[:REQUEST_ID] if way.timestamp_header else ""
+        return None
     name = way.timestamp_header
     there = f"is {name} its timestamp header" if name else "is its timestamp header empty"
     return _Refusal(
@@ -117,7 +115,7 @@ def _stale(stamp: str, name: str, now: float) -> str | None:
     )
 
 
-def _basic(way: Basic, headers: Headers) -> _Refusal | str:
+def _basic(way: Basic, headers: Headers) -> _Refusal | None:
     user = way.user.encode(errors="replace") + b":"
     missing = "set user and password in the contact point (without a password Grafana sends no header at all)."
     wrong = "User or password is wrong: are they the same on both sides?"
@@ -125,20 +123,20 @@ def _basic(way: Basic, headers: Headers) -> _Refusal | str:
     return _authorization("Basic", way.passwords, headers, lambda password: b64encode(user + password), missing, wrong)
 
 
-def _bearer(way: Bearer, headers: Headers) -> _Refusal | str:
+def _bearer(way: Bearer, headers: Headers) -> _Refusal | None:
     missing, wrong = "set scheme and credentials in the contact point.", "The token is wrong: is it the same on both sides?"
     return _authorization(way.scheme, way.tokens, headers, lambda token: token, missing, wrong)
 
 
 def _authorization(
     scheme: str, references: tuple[SecretRef, ...], headers: Headers, expected: Callable[[bytes], bytes], missing: str, wrong: str
-) -> _Refusal | str:
+) -> _Refusal | None:
     """Exactly one space separates scheme and credentials; further spaces belong to the credentials."""
     value, prefix = header(headers, "Authorization"), f"{scheme} "
     if value[: len(prefix)].lower() != prefix.lower():
         return _Refusal(f"The header Authorization with scheme {scheme} is missing: {missing}", tried=False)
     sent = value[len(prefix) :].encode("latin-1", errors="replace")  # as WSGI decoded it
-    return "" if any_matches(references, sent, expected) else _Refusal(wrong)
+    return None if any_matches(references, sent, expected) else _Refusal(wrong)
 
 
 def header(headers: Headers, name: str) -> str:

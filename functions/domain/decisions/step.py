@@ -26,8 +26,7 @@ from functions.domain.model.incidents import (
     HistoryEntry,
     Incident,
     QueueState,
-    alerts_of_outcomes,
-    by_alert,
+    find_settled,
     new_alerts,
 )
 from functions.domain.model.messages import CardKind
@@ -37,7 +36,6 @@ from functions.domain.model.runbooks import Rules, Runbook
 SOON_S = 15.0  # a standstill that is due while something else is read waits for so long
 UNTOLD_S = 60.0  # an unposted message keeps a document due at most this far ahead
 BUNDLE_S = 20.0  # how long a message waits for others to be bundled with
-REQUESTS_KEPT = 100
 HISTORY_KEPT = 40
 REPLACED_S = 10.0  # seconds after `due` from which any wake-up is accepted: its own may be lost or failing
 Queues = dict[str, tuple[QueueRef, Runbook | None]]  # queue key -> the queue, and the runbook that judges it
@@ -201,17 +199,6 @@ def _on_timer(turn: Turn, event: events.TimerFired) -> None:
         turn.document = replace(turn.document, due=None)
 
 
-def _on_request(turn: Turn, event: events.AlertsReceived) -> None:
-    """Take in the alerts, unless the same signed request was already taken in: a copy decides nothing."""
-    document, origin = turn.document, event.origin
-    if document.requests.get(origin.id, 0.0) > turn.at:
-        return _answer_duplicate(turn, event, event.cases[0])
-    _on_alerts(turn, event)
-    if origin.id and event.cases[0].reason is not Reason.NO_RUNBOOK and new_alerts(document, event.cases):
-        current = {name: until for name, until in document.requests.items() if until > turn.at} | {origin.id: origin.until}
-        turn.document = replace(turn.document, requests=dict(list(current.items())[-REQUESTS_KEPT:]))
-
-
 def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
     first = event.cases[0]
     if first.target is None:
@@ -248,12 +235,9 @@ def _on_resolved(turn: Turn, event: events.AlertsReceived) -> None:
 
 
 def _answer_duplicate(turn: Turn, event: events.AlertsReceived, case: MatchedAlert) -> None:
-    """Answer with the incident of the alert: the one that settled it, otherwise the open one or the last that held it."""
-    document = turn.document
+    """Answer with the incident that settled the alert."""
     turn.answer_alerts(event, case, Action.HELD, Reason.DUPLICATE)
-    outcome = alerts_of_outcomes(document)(case)
-    if outcome is None and not (document.incident and by_alert([document.incident])(case)):
-        outcome = by_alert(reversed(document.outcomes))(case)
+    outcome = find_settled(turn.document)(case)
     if outcome and turn.reply:
         turn.reply = replace(turn.reply, incident=outcome.incident, execution=None)
 
@@ -342,7 +326,7 @@ def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:
 
 
 HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
-    events.AlertsReceived: _on_request,
+    events.AlertsReceived: _on_alerts,
     events.TimerFired: _on_timer,
     events.Approved: _on_answer,
     events.Declined: _on_answer,

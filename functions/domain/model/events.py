@@ -13,19 +13,11 @@ from functions.domain.model.observations import Execution, Storm
 from functions.runtime.text import Phrase
 
 
-class Origin(Struct, frozen=True):
-    """The request of the alerts, and until when a copy of it would be accepted. Without an id, copies aren't recognized."""
-
-    id: str = ""
-    until: float = 0.0
-
-
 class AlertsReceived(Struct, frozen=True):
     cases: tuple[MatchedAlert, ...]  # of one target, or one alert without a target
     incident: str  # the id that a new incident gets
     crowd: bool = False  # one of many targets in the same notification: its message is bundled
     left_out: int = 0  # further alerts that didn't fit into one task of the scheduler
-    origin: Origin = Origin()
     hurries: bool = False  # the only target of its notification, and no suspicion: worth a wake-up that may be unneeded
 
 

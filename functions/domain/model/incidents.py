@@ -3,8 +3,8 @@ Times are Unix seconds in UTC on our clock unless a name or its docstring says `
 
 A new field needs a default, since stored documents lack it."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import NewType, TypeVar
+from collections.abc import Callable, Mapping
+from typing import NewType
 
 from msgspec import Struct, field
 
@@ -302,7 +302,6 @@ class Document(Struct, frozen=True):
     escalation: Escalation | None = None
     threads: Mapping[str, str] = field(default_factory=dict)  # `channel/incident` -> the channel's handle of its thread
     bundled: Mapping[str, float] = field(default_factory=dict)  # in bundle documents only: message id -> when it was moved here
-    requests: Mapping[str, float] = field(default_factory=dict)  # decided signed request -> until when a copy would be accepted
     questions: Mapping[str, float] = field(default_factory=dict)  # `QUEUE|VERDICT` -> when people were asked whether it hangs
     passed_at: float | None = None  # when the last suspicion cleared, which is logged
     matched: Mapping[str, float] = field(default_factory=dict)  # runbook -> when it last matched an alert, to the hour
@@ -329,29 +328,21 @@ class Document(Struct, frozen=True):
         return due is not None and now >= due
 
 
-C = TypeVar("C", Incident, Outcome)
+def find_settled(document: Document) -> Callable[[MatchedAlert], Outcome | None]:
+    """What finds the newest outcome that settled an alert. Any report of the same firing period is the same alert."""
+    kept: dict[str, list[tuple[float, Outcome]]] = {}
+    for outcome in reversed(document.outcomes):
+        for trigger in outcome.triggers if outcome.settles else ():
+            kept.setdefault(trigger.key, []).append((trigger.starts_at, outcome))
 
-
-def by_alert(carriers: Iterable[C]) -> Callable[[MatchedAlert], C | None]:
-    """What finds the first of these that contains an alert. Any report of the same firing period is the same alert."""
-    kept: dict[str, list[tuple[float, C]]] = {}
-    for carrier in carriers:
-        for trigger in carrier.triggers:
-            kept.setdefault(trigger.key, []).append((trigger.starts_at, carrier))
-
-    def find(case: MatchedAlert) -> C | None:
+    def find(case: MatchedAlert) -> Outcome | None:
         firings = kept.get(case.alert.key, ())
-        return next((carrier for starts_at, carrier in firings if abs(starts_at - case.alert.starts_at) <= SAME_START_S), None)
+        return next((outcome for starts_at, outcome in firings if abs(starts_at - case.alert.starts_at) <= SAME_START_S), None)
 
     return find
 
 
-def alerts_of_outcomes(document: Document) -> Callable[[MatchedAlert], Outcome | None]:
-    """What finds the newest outcome that settled an alert."""
-    return by_alert(outcome for outcome in reversed(document.outcomes) if outcome.settles)
-
-
 def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
     """The firing alerts that no outcome of the document contains."""
-    find_settled = alerts_of_outcomes(document)
-    return tuple(case for case in cases if case.alert.firing and find_settled(case) is None)
+    outcome_of = find_settled(document)
+    return tuple(case for case in cases if case.alert.firing and outcome_of(case) is None)

@@ -136,18 +136,6 @@ def test_replay_outside_the_window_is_refused(late_s, fresh):
     assert f"{abs(late_s):.0f} s {'behind' if late_s > 0 else 'ahead of'} the clock here, 300 s are allowed" in said
 
 
-@pytest.mark.parametrize("more", [{}, {"basic": Basic("me", (known("w0rd"),)), "bearer": Bearer((known("t0ken"),))}])
-def test_only_a_signature_with_a_timestamp_names_a_request(more):
-    """Its beginning tells a copy from the next notification; all else is the same for every one of the same body."""
-    stamped, plain = Hmac((known("key"),)), Hmac((known("key"),), timestamp_header=None)
-    headers = signed("key", b"{}", 1000)
-    assert authenticate(Auth(hmac=stamped, **more), headers, b"{}", 1000) == headers[SIGNATURE][:16]
-    assert authenticate(Auth(hmac=plain, **more), signed("key", b"{}"), b"{}", 1000) == ""
-    for scheme, credentials in (("Basic", b64encode(b"me:w0rd").decode()), ("Bearer", "t0ken")) if more else ():
-        for way in (stamped, plain, None):
-            assert authenticate(Auth(hmac=way, **more), {"Authorization": f"{scheme} {credentials}"}, b"{}", 1000) == ""
-
-
 # --- the modes of HMAC do not mix ------------------------------------------------------------------------------------
 
 
