@@ -163,20 +163,6 @@ TAKEN = Content(
 TESTED = Content(
     "fine", Text("The test notification arrived"), (Text("The path from Grafana through Unstick to this chat works."),)
 )
-UNSIGNED = Content(
-    "act",
-    Text("Alerts can't be verified and were not processed: no signing key matches"),
-    (
-        to_do(
-            Text(
-                "Check in your monitoring what is firing. If `signing_keys` lost a key, add it back at the end: alerts of the "
-                "last day are then processed."
-            )
-        ),
-        Text("They may be yours, signed with a key that was removed since, or forged. So they restart nothing."),
-    ),
-)
-
 ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.RESOLVED, CardKind.NOT_APPROVED, CardKind.DECLINED}
 QUEUES, HOLDERS, PROOFS = queues.list_queues, queues.holders, queues.proofs
 
@@ -194,6 +180,5 @@ KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[f
     CardKind.BUNDLE: (_bundle, (facts.names,)),
     CardKind.PAUSED: (_paused, ()),
     CardKind.RESUMED: (_resumed, ()),
-    CardKind.UNSIGNED: (UNSIGNED, ()),
 }
 """Kind -> what the card says, and the facts that it shows before those of every card."""

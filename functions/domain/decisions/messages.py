@@ -7,7 +7,7 @@ from functions.domain.decisions.matching import explain_mismatch
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.alerts import NOTED_KEPT, NOTED_S, Alert, MatchedAlert, TurnedAway
 from functions.domain.model.codes import ASKED, Action, Mode, Reason
-from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Unsigned, Waiting
+from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Waiting
 from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, SAME_START_S, AlertRef, Document, Hold
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
@@ -270,11 +270,3 @@ def on_bundle(turn: Turn, event: Bundled) -> None:
         names, is_calm = tuple(waiting.name for waiting in together), not any(waiting.calls for waiting in together)
         card_input = CardInput(CardKind.BUNDLE, turn.at, reason=event.reason, bundled=names, is_calm=is_calm)
         post(turn, card_input, f"{document.key}-{turn.at:.3f}", (channel,))
-
-
-def on_unsigned(turn: Turn, _event: Unsigned) -> None:
-    """Report, at most once an hour, that alerts wait whose key is gone."""
-    mark = f"{turn.document.key}-{turn.at // 3600:.0f}"
-    if mark not in turn.document.bundled:
-        turn.document = replace(turn.document, bundled={mark: turn.at})
-        post(turn, CardInput(CardKind.UNSIGNED, turn.at), mark)

@@ -337,5 +337,4 @@ HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
     events.EvidenceStarted: on_evidence_started,
     events.MessagesDelivered: messages.on_delivered,
     events.Bundled: messages.on_bundle,
-    events.Unsigned: messages.on_unsigned,
 }

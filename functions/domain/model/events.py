@@ -96,13 +96,9 @@ class Bundled(Struct, frozen=True):
     waiting: Mapping[str, Waiting]
 
 
-class Unsigned(Struct, frozen=True):
-    """The scheduler delivered alerts without a valid signature."""
-
-
 Answer = Approved | Declined | Acknowledged | WasHealthy | Resumed
 Result = StartResult | EvidenceStarted | MessagesDelivered
-Event = AlertsReceived | TimerFired | Answer | Result | Bundled | Unsigned
+Event = AlertsReceived | TimerFired | Answer | Result | Bundled
 
 
 class Kind(StrEnum):

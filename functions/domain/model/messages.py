@@ -24,7 +24,6 @@ class CardKind(StrEnum):
     BUNDLE = "bundle"
     PAUSED = "paused"
     RESUMED = "resumed"
-    UNSIGNED = "unsigned"
     REPORT = "report"
     CHECK = "check"
 

@@ -64,9 +64,9 @@ def test_a_message_that_begins_with_act_now_calls_people(kind: str, language: st
         assert set(to_team) == expected, card_input.reason
     observing = replace(OTHER, mode=Mode.OBSERVE)
     document = posted(
-        CardInput("unsigned", NOW), "ops", with_rules=replace(RULES, runbooks={BOOK.name: BOOK, OTHER.name: observing})
+        CardInput("bundle", NOW), "ops", with_rules=replace(RULES, runbooks={BOOK.name: BOOK, OTHER.name: observing})
     )
-    assert {one.channel: one.card.mention for one in document.to_tell} == dict.fromkeys(("ops", "pager", "team"), BOOK.mention)
+    assert {one.channel: one.card.mention for one in document.to_tell} == {"ops": BOOK.mention}
 
 
 # --- which channels ----------------------------------------------------------------------------------------------------

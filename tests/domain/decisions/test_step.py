@@ -22,7 +22,6 @@ from functions.domain.model.events import (
     Start,
     StartResult,
     TimerFired,
-    Unsigned,
     Waiting,
     Wake,
 )
@@ -511,16 +510,6 @@ def test_many_targets_are_told_in_one_message():
     assert len(told) == 2
     assert "service=c" in str(told[1].card.facts)
     assert "service=a" not in str(told[1].card.facts), "another holder has told it"
-
-
-@pytest.mark.parametrize(("after_s", "again"), [(0.0, False), (3599.0, False), (3600.0, True)])
-def test_alerts_that_no_key_has_signed_are_told_once_an_hour(after_s, again):
-    """NOW is a full hour."""
-    first = step(Document("unsigned"), Unsigned(), seen(), NOW, rules()).document
-    assert (kinds(first), channels(first)) == (["unsigned"], {"everybody", "duty"})
-    result = step(replace(first, to_tell=()), Unsigned(), seen(), NOW + after_s, rules())
-    assert (kinds(result.document) == ["unsigned"]) == again
-    assert len(result.document.bundled) == 1
 
 
 def test_the_history_is_bounded():

@@ -315,7 +315,6 @@ EXAMPLES: dict[str, CardInput] = {
         ),
     ),
     "resumed": CardInput("resumed", NOW, target=TARGET, detail="fixed by a rollback to 4.12.1 (h.tanaka)"),
-    "unsigned": CardInput("unsigned", NOW),
 }
 
 
