@@ -326,7 +326,6 @@ NO_BUCKET = "The specified bucket does not exist."
     [
         (403, "unstick@p.iam.gserviceaccount.com does not have storage.objects.create access.", "roles/storage.objectUser"),
         (404, NO_BUCKET, "store.cloud_storage.bucket"),
-        (401, "", "with a service account"),
         (503, "Backend Error", ""),
     ],
 )
