@@ -161,13 +161,7 @@ STORIES = [
     ("paused", {}, "PAUSED: Unstick restarts nothing",
         "> What to do: Nothing now. If a queue gets stuck meanwhile, restart it by hand, or end the pause with unstick resume."),
     ("test", {}, "No action needed: The test notification arrived", ""),
-<<<<<<< HEAD
-    ("unsigned", {}, "ACT NOW: Alerts can't be verified and were not processed: no signing key matches",
-        "> What to do: Check in your monitoring | or forged"),
     ("bundle", {}, "ACT NOW: 26 targets or alerts were not restarted: too many targets are stuck at once",
-=======
-    ("bundle", {}, "ACT NOW: 26 applications are stuck at once and were not restarted",
->>>>>>> 76f28540 (Remove the event and the card of unsigned alerts)
         "> What to do: Check what they share before you restart any by hand: broker, database, network, the last rollout."),
     ("bundle", {"bundled": ("a",)},
         "ACT NOW: 1 target or alert was not restarted: too many targets are stuck at once", "What to do: Check what"),
