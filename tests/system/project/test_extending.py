@@ -1,12 +1,16 @@
 """examples/adapters/README.md: its examples, and the stand-ins of the page, pass the conformance tests as they are."""
 
+import inspect
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from functions.application import ports
 from tools.docs.pages import ROOT, blocks
 
 COPIED = ("functions", "testbed", "tests", "pyproject.toml", "main.py")
@@ -35,3 +39,35 @@ def test_an_example_passes_the_conformance_tests(tmp_path: Path, example: str):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=150)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
+
+
+PORTS: dict[str, dict[type, str]] = {
+    "A symptom": {ports.SymptomAdapter: "", ports.SymptomKeys: "Keys."},
+    "A chat": {ports.Chat: "", ports.Buttons: ""},
+    "A runner": {ports.Runner: ""},
+    "A store or a scheduler": {ports.Store: "", ports.Scheduler: ""},
+}
+"""Heading of the page -> the protocols that it describes, with what their members' names begin with there."""
+
+
+def members(protocol: type) -> Iterator[str]:
+    """Each member as the page writes it: its name, and those of its arguments."""
+    for part in (part for part in protocol.__mro__ if part.__module__ == ports.__name__):
+        for name in (name for name in {**part.__annotations__, **vars(part)} if not name.startswith("_")):
+            value = getattr(protocol, name, None)
+            if not inspect.isfunction(value):
+                yield name
+                continue
+            arguments = list(inspect.signature(value).parameters.values())[1:]
+            plain = [argument.replace(annotation=argument.empty, default=argument.empty) for argument in arguments]
+            yield f"{name}{inspect.Signature(plain)}"
+
+
+@pytest.mark.parametrize("heading", PORTS)
+def test_the_page_lists_each_member_of_each_port(heading: str):
+    """By name and arguments. What the page has besides is no member: the function `render`, and the class in `ADAPTER`."""
+    section = (ROOT / "examples" / "adapters" / "README.md").read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    listed = re.findall(r"^\| `([^`]+)` \|", section.partition("\n## ")[0], re.MULTILINE)
+    besides = ("render(", "ADAPTER: ")
+    expected = [prefix + member for protocol, prefix in PORTS[heading].items() for member in members(protocol)]
+    assert sorted(name for name in listed if not name.startswith(besides)) == sorted(expected)
