@@ -140,7 +140,7 @@ LOOKS = [
     pytest.param(ESCALATED, alerted(MatchedAlert(alert(), None)), False, id="no target after an escalation"),
     pytest.param(document(RUNNING), resolved(), False, id="resolved while it runs"),
     pytest.param(document(replace(RUNNING, due=NOW)), resolved(), True, id="resolved when it is due"),
-    pytest.param(document(ASKING), resolved(), True, id="resolved while it asks"),
+    pytest.param(document(ASKING), resolved(), False, id="resolved while it asks"),
     pytest.param(document(RUNNING), TimerFired(), False, id="a wake-up too early"),
     pytest.param(document(replace(RUNNING, due=NOW)), TimerFired(), True, id="a wake-up"),
     pytest.param(document(replace(RUNNING, due=NOW)), TimerFired(due=NOW - 5), False, id="one that another has replaced"),

@@ -4,7 +4,6 @@ from msgspec.structs import replace
 
 from functions.domain.decisions import endings
 from functions.domain.decisions.guards import GOES_ON, decide, describe_zombie, unstopped
-from functions.domain.decisions.judging import judge_queues
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import (
     Since,
@@ -223,7 +222,7 @@ def _next_attempt(turn: Turn, how: How) -> None:
     guard_context = replace(guard_context, incident=replace(incident, tries=tries))
     decision = decide(guard_context)
     if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):
-        return _keep_verifying(turn, decision, tuple(state for _, state in judge_queues(guard_context)))
+        return _keep_verifying(turn, decision, tuple(state for _, state in guard_context.judged))
     turn.change(tries=tries)
     turn.enter(Phase.WAITING)
 

@@ -1,6 +1,7 @@
 """What a restart is decided by: the judgement of the incident's queues, and the guards that hold by it."""
 
 import math
+from functools import cached_property
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,7 +27,7 @@ class HistoryUnknown(Exception):
     """A guard needs the history, which could not be read."""
 
 
-class GuardContext(Struct, frozen=True):
+class GuardContext(Struct, frozen=True, dict=True):
     rules: Rules
     runbook: Runbook
     document: Document
@@ -50,16 +51,16 @@ class GuardContext(Struct, frozen=True):
     def runbook_of(self, state: QueueState) -> Runbook:
         return self.rules.runbooks.get(state.runbook, self.runbook)
 
-
-def judge_queues(context: GuardContext) -> Judged:
-    """The current health of each queue of the incident, and its state including this observation."""
-    judged = []
-    for state in context.incident.queues:
-        runbook, reading = context.runbook_of(state), context.seen.reading_of(state.queue)
-        terms = terms_for(runbook, context.document, state.queue)
-        judgement, after = judge_health(runbook.symptom, reading, state, context.now, terms)
-        judged.append((ask_opinion(context.incident, judgement), after))
-    return judged
+    @cached_property
+    def judged(self) -> Judged:
+        """The current health of each queue of the incident, and its state including this observation."""
+        judged = []
+        for state in self.incident.queues:
+            runbook, reading = self.runbook_of(state), self.seen.reading_of(state.queue)
+            terms = terms_for(runbook, self.document, state.queue)
+            judgement, after = judge_health(runbook.symptom, reading, state, self.now, terms)
+            judged.append((ask_opinion(self.incident, judgement), after))
+        return judged
 
 
 def terms_for(runbook: Runbook, document: Document, queue: QueueRef) -> Terms:
@@ -94,7 +95,7 @@ def _say(judged: Judged) -> Phrase:
 
 def symptom(context: GuardContext) -> Decision | None:
     """Holds for `symptom_gone`, `symptom_unknown`, `going_round`, `never_consumed`. One stuck queue is enough to restart."""
-    judged = judge_queues(context)
+    judged = context.judged
     if _select(judged, Health.ILL, Health.LIKELY):
         return None
     if unknown := _select(judged, Health.UNKNOWN):
@@ -127,7 +128,7 @@ def hold_as_unread(context: GuardContext, reason: Reason, why: Phrase, unread: U
 
 def likely_stuck(context: GuardContext) -> Decision | None:
     """What is likely, and not proved, asks a person: once in a day for each queue and verdict."""
-    judged = judge_queues(context)
+    judged = context.judged
     likely = _select(judged, Health.LIKELY)
     if context.runbook.mode is Mode.OBSERVE or not likely or _select(judged, Health.ILL):
         return None

@@ -10,7 +10,7 @@ from functions.domain.decisions import endings, guards
 from functions.domain.decisions.evidence import check_evidence, needs_evidence, order_evidence
 from functions.domain.decisions.following import check_recovery, check_run
 from functions.domain.decisions.guards import decide
-from functions.domain.decisions.judging import judge_queues, symptom
+from functions.domain.decisions.judging import symptom
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import post
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
@@ -66,16 +66,15 @@ def evaluate_guards(turn: Turn) -> None:
         return endings.end_as_held(turn, hold(Reason.NOT_FIRING))
     if incident.phase is Phase.DEFERRED and not turn.was_saved and has_unseen(turn.seen):
         return defer(turn)
+    endings.clear_escalation_if_healthy(turn, turn.runbook)
+    # With the queues before this observation, so that it counts once.
     guard_context = turn.guard_context(approved=incident.approval.overruled)
-    looked = judge_queues(guard_context)
-    judged = tuple(judgement for judgement, _ in looked)
-    queues = tuple(_note_verdict(turn, state, judgement) for judgement, state in looked)
+    judged = tuple(judgement for judgement, _ in guard_context.judged)
+    queues = tuple(_note_verdict(turn, state, judgement) for judgement, state in guard_context.judged)
     if incident.restarts:  # what was held before the restart is compared with what is held after it
         queues = tuple(replace(state, held_by=past.held_by) for state, past in zip(queues, incident.queues, strict=True))
     turn.change(queues=queues)
-    endings.clear_escalation_if_healthy(turn, turn.runbook)
-    # With the queues before this observation, so that it counts once.
-    decision = decide(replace(guard_context, document=turn.document))
+    decision = decide(guard_context)
     turn.change(reason=decision.reason, detail=decision.detail)
     if needs_evidence(turn, decision):
         return order_evidence(turn, judged)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions import endings, learning, messages
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
-from functions.domain.decisions.guards import decide, escalated_queues, hold_escalated, is_about_other_queues
+from functions.domain.decisions.guards import escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.matching import render_evidence
 from functions.domain.decisions.phases import on_start_result, run_entered, run_phase
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
@@ -18,7 +18,7 @@ from functions.domain.health.looks import remember_history
 from functions.domain.model import events
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.events import AlertsReceived, Approved, Event, Kind, TimerFired
+from functions.domain.model.events import AlertsReceived, Approved, Event, TimerFired
 from functions.domain.model.incidents import (
     ALERTS_KEPT,
     QUEUES_KEPT,
@@ -67,7 +67,7 @@ def needs_observation(document: Document, event: Event, now: float) -> bool:
             if incident is None:
                 # An escalation ends only when its queues are healthy again.
                 return has_firing_target(event) or document.escalation is not None
-            return now >= incident.due or incident.phase is Phase.ASKED
+            return now >= incident.due
         case TimerFired():
             due = incident is not None and now >= incident.due
             due = due or any(now >= standstill.due for standstill in document.standstills)
@@ -294,22 +294,9 @@ def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Inc
 
 def _join_incident(turn: Turn, event: events.AlertsReceived, cases: tuple[MatchedAlert, ...]) -> None:
     incident = turn.incident
-    if incident.phase is Phase.ASKED and incident.reason is not Reason.AWAITING_APPROVAL and not has_unseen(turn.seen):
-        return _recheck_guard(turn, event)
     turn.answer_alerts(event, cases[0], Action.DEFERRED if incident.phase is Phase.DEFERRED else Action.HELD, Reason.DUPLICATE)
     if turn.at >= incident.due and not has_unseen(turn.seen):
         run_phase(turn)
-
-
-def _recheck_guard(turn: Turn, event: events.AlertsReceived) -> None:
-    """Evaluate again the guard that held the incident for a person: it may no longer object."""
-    if turn.incident.runbook in turn.rules.runbooks:
-        endings.clear_escalation_if_healthy(turn, turn.runbook)
-        decision = decide(turn.guard_context())
-        if decision.kind is Kind.HOLD and decision.reason is turn.incident.reason:
-            return turn.answer_alerts(event, event.cases[0], Action.HELD, decision.reason or Reason.DUPLICATE)
-        turn.withdraw_question()
-    run_phase(turn)
 
 
 def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:

@@ -329,9 +329,9 @@ def test_a_question_is_open_until_its_link_expires(expires_at, asks):
 
 def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
     """The new reason passes by itself, so the link is gone; a cooldown ends at a time that is known and calls nobody."""
-    held = document(incident(Phase.ASKED, nonce="n", due=NOW + 99, expires_at=NOW + 99, reason=Reason.TOO_MANY_RESTARTS))
+    held = document(incident(Phase.ASKED, nonce="n", due=NOW, expires_at=NOW + 99, reason=Reason.TOO_MANY_RESTARTS))
     run = execution(started=-310, ended=-300)
-    result = moved(held, alerted(), seen(run))
+    result = woken(held, NOW, seen(run))
     assert (phase(result), reason(result)) == (Phase.WAITING, Reason.COOLDOWN)
     assert (result.document.incident.approval.nonce, result.document.incident.approval.expires_at) == ("", None)
     book = rules(runbook(limits=Limits(cooldown_s=4 * 3600.0)))

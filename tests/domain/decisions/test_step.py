@@ -154,20 +154,6 @@ def test_test_alerts_are_told_each_time():
 # --- joins, duplicates, resolved -------------------------------------------------------------------------------------
 
 
-def test_what_a_guard_held_is_reconsidered_when_an_alert_comes():
-    """A person may overrule the hold by its link; but once the guard no longer objects, a repeat of the alert restarts."""
-    asked = incident(Phase.ASKED, due=NOW + 100.0, nonce="n", expires_at=NOW + 100.0, reason=Reason.TOO_MANY_RESTARTS)
-    held = document(asked, matched={"mail": NOW})
-    free = moved(held, alerted(), with_rules=rules(public_url="https://unstick.example.com"))
-    assert free.document.incident.phase is Phase.STARTING
-    paused = moved(replace(held, incident=replace(asked, reason=Reason.FAILING)), alerted(), seen(pause=Pause("x")))
-    assert (paused.document.incident, paused.document.outcomes[-1].reason) == (None, Reason.PAUSED)
-    full = seen(*(execution(f"e{n}", started=-3000 + n, ended=-2900 + n) for n in range(3)))
-    still = moved(held, alerted(), full, with_rules=rules(public_url="https://unstick.example.com"))
-    assert still.document.incident == held.incident
-    assert (still.reply.action, still.reply.reason) == (Action.HELD, Reason.TOO_MANY_RESTARTS)
-
-
 def test_a_late_look_steps_no_open_incident():
     """A webhook that could not see everything only adds its alert; the wake-up steps with time to spare."""
     assert phase(moved(document(incident(due=NOW - 1)), alerted(case(POST)), seen(post=well()))) is Phase.STARTING
