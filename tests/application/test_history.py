@@ -167,7 +167,7 @@ def test_it_counts_the_archive_and_posts(mail: StuckMail, capsys: pytest.Capture
     assert (runbook["runbook"], runbook["root_cause"]) == ("mail-delivery", "https://tracker.example.com/MAIL-123")
     assert [runbook[period]["incidents"] for period in ("now", "before")] == [1, 1]
     assert [runbook[period]["stuck_s"] for period in ("now", "before")] == pytest.approx([300, 300])
-    assert "Stuck for 5 min in 7 days, 1 restart (before: 5 min, 1 restart)" in capsys.readouterr().out
+    assert "Stuck for 5 min in 7 days, 1 restart" in capsys.readouterr().out
 
 
 def test_a_real_incident_gets_into_the_report(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
     mail.ports.store.archive(f"incidents/{day}/y.json", b'{"version": 99}', timeout_s=5)
     reported = post(mail.ports)
     assert (reported.cost.now.incidents, reported.cost.broken) == (1, 2)
-    assert "2 archived incidents can't be read and are not counted." in reported.card.text
+    assert "Only 1 of 3 archived incidents were read, so the figures are too low." in reported.card.text
 
 
 def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
@@ -231,15 +231,15 @@ def test_a_large_archive_is_read_as_far_as_the_bound() -> None:
     ports = library(days=50, a_day=1000)
     cost, card = history.compose_report(ports, 30)
     assert (cost.now.incidents, cost.read, cost.archived, ports.read) == (10_000, 10_000, 50_000, 10_000)
-    assert card.text[0] == "Only the newest 10,000 of 50,000 archived incidents were read, so the figures are too low."
+    assert card.text[0] == "Only 10,000 of 50,000 archived incidents were read, so the figures are too low."
 
 
 def test_older_records_are_not_even_read() -> None:
     """Only the days of the two periods are listed."""
     ports = library(days=50, a_day=10)
     cost, card = history.compose_report(ports, 7)
-    assert (cost.now.incidents, cost.before.incidents, ports.read) == (80, 70, 150)
-    assert "Only the newest" not in str(card.text)
+    assert (cost.now.incidents, ports.read) == (80, 150)
+    assert "Only " not in str(card.text)
 
 
 def test_a_slow_store_ends_the_reading_in_time() -> None:
@@ -252,7 +252,7 @@ def test_a_slow_store_ends_the_reading_in_time() -> None:
     ports.before = take_a_second
     cost, card = history.compose_report(ports, 7)
     assert 0 < cost.read < 5000
-    assert card.text[0].startswith(f"Only the newest {cost.read:,} of 5,000 ")
+    assert card.text[0].startswith(f"Only {cost.read:,} of 5,000 ")
 
 
 @pytest.mark.parametrize("error", [Unavailable("store", "answered 503"), Denied("store", "answered 403")])

@@ -46,7 +46,7 @@ PROOFS: Mapping[Proof, Text] = {
 
 
 def proofs(card_input: CardInput) -> list[Fact]:
-    """What the restart or the question rests on, how strong it is, what speaks against it, and what settles it."""
+    """What the restart or the question rests on, how strong it is, and what speaks against it."""
     if card_input.reason in UNPROVED:
         return []
     judged = card_input.queues
@@ -56,7 +56,7 @@ def proofs(card_input: CardInput) -> list[Fact]:
             facts.append((Text("Likely") if likely else Text("Proved"), PROOFS[proof]))
     facts += [(Text("Seen before"), stalls) for stalls in dict.fromkeys(queue.stalls for queue in judged) if stalls]
     facts += [(Text("Against it"), against) for against in dict.fromkeys(queue.doubt.against for queue in judged) if against]
-    return facts + [(Text("What settles it"), line) for line in dict.fromkeys(queue.doubt.settle for queue in judged) if line]
+    return facts
 
 
 UNPROVED = {Reason.SYMPTOM_GONE, Reason.SYMPTOM_UNKNOWN, Reason.NEVER_CONSUMED, Reason.GOING_ROUND, Reason.NOT_FIRING}

@@ -1,12 +1,12 @@
 """The report: what the bug behind each runbook cost in a period, beside the period before, from the archive alone."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from functions.domain.cards.content import Content, Fact, render, tidy
-from functions.domain.model.codes import Ending, Mode, Reason
+from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive, QueueState
 from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
@@ -29,8 +29,6 @@ class Case(Struct, frozen=True):
     handed_over: bool
     restarts: frozenset[str]  # marks, since two incidents may know of the same restart by hand
     holders: frozenset[tuple[str, str]]  # (name, host) of those that held messages
-    would_be: bool  # a restart that mode `observe` held
-    stalls: Mapping[str, Phrase]  # what was learned of each queue by then
 
 
 class Counts(Struct, frozen=True):
@@ -41,7 +39,6 @@ class Counts(Struct, frozen=True):
     holder: str = ""  # who held messages most often:
     held: int = 0  # in so many incidents
     with_holders: int = 0  # of those whose holders are known
-    would_be: int = 0  # restarts that mode `observe` held
 
 
 class RunbookReport(Struct, frozen=True):
@@ -49,7 +46,6 @@ class RunbookReport(Struct, frozen=True):
     root_cause: str
     now: Counts
     before: Counts
-    stalls: Mapping[str, Phrase] = {}  # the newest of each queue: how long it stood still and went on
 
 
 class Report(Struct, frozen=True):
@@ -58,16 +54,15 @@ class Report(Struct, frozen=True):
 
     at: float
     days: int
-    now: Counts
-    before: Counts
+    now: Counts  # of all runbooks
     runbooks: tuple[RunbookReport, ...]  # those with incidents, the longest stuck first
     archived: int = 0
     read: int = 0
     broken: int = 0
 
     @property
-    def is_whole(self) -> bool:
-        return self.read >= self.archived
+    def is_partial(self) -> bool:
+        return self.read - self.broken < self.archived
 
 
 def to_case(record: Archive) -> Case:
@@ -83,8 +78,6 @@ def to_case(record: Archive) -> Case:
         outcome.ending is Ending.ESCALATED,
         frozenset(run.tag or run.id for run in ran),  # the runner's own retries share the tag
         frozenset(holder for queue in incident.queues for holder in _list_holders(queue)),
-        outcome.reason is Reason.OBSERVE_ONLY,
-        {queue.queue.name: queue.stalls for queue in incident.queues if queue.stalls},
     )
 
 
@@ -100,18 +93,9 @@ def count(cases: Iterable[Case], rules: Rules, at: float, days: int) -> Report:
         if case.ended_at >= at - 2 * days * DAY_S:
             (now if case.ended_at >= at - days * DAY_S else before)[case.runbook].append(case)
     causes = {name: runbook.root_cause for name, runbook in rules.runbooks.items()}
-    runbooks = [
-        RunbookReport(name, causes.get(name, ""), _count(now[name]), _count(before[name]), _list_stalls(now[name]))
-        for name in {**now, **before}
-    ]
+    runbooks = [RunbookReport(name, causes.get(name, ""), _count(now[name]), _count(before[name])) for name in {**now, **before}]
     runbooks.sort(key=lambda book: (-book.now.stuck_s, -book.before.stuck_s, book.runbook))
-    of_now, of_before = ([case for cases_of in part.values() for case in cases_of] for part in (now, before))
-    return Report(at, days, _count(of_now), _count(of_before), tuple(runbooks))
-
-
-def _list_stalls(cases: list[Case]) -> dict[str, Phrase]:
-    newest = sorted(cases, key=lambda case: case.ended_at)
-    return {name: said for case in newest for name, said in case.stalls.items()}
+    return Report(at, days, _count([case for cases_of in now.values() for case in cases_of]), tuple(runbooks))
 
 
 def _count(cases: list[Case]) -> Counts:
@@ -125,7 +109,6 @@ def _count(cases: list[Case]) -> Counts:
         str(in_brackets(name, host)),
         held,
         sum(bool(case.holders) for case in cases),
-        sum(case.would_be for case in cases),
     )
 
 
@@ -147,28 +130,15 @@ def compose(cost: Report, rules: Rules) -> Card:
         facts.append(("", Text("and {count} more runbook", "and {count} more runbooks", count=more)))
     active = [book for book in shown if book.now.incidents and book.runbook in rules.runbooks]
     nobody = Text("{runbook}: nobody owns the bug yet. Open a ticket and put its link into the runbook as `root_cause`.")
-    observed = (_say_observed(book, cost.days) for book in active if rules.runbooks[book.runbook].mode is Mode.OBSERVE)
-    text: list[Phrase] = [
-        *_say_unread(cost),
-        *(nobody.fill(runbook=tidy(book.runbook, NAME)) for book in active if not book.root_cause),
-        *(phrase for phrase in observed if phrase),
-        *(named(tidy(name, NAME), said) for book in active for name, said in book.stalls.items()),
-    ]
+    text = [nobody.fill(runbook=tidy(book.runbook, NAME)) for book in active if not book.root_cause]
+    if cost.is_partial:
+        said = Text("Only {count} of {of} archived incidents were read, so the figures are too low.")
+        text.insert(0, said.fill(count=cost.read - cost.broken, of=cost.archived))
     links = ((named(LINK_CAUSE, tidy(book.runbook, 40)), safe_url(book.root_cause)) for book in shown)
-    urgency = "plan" if cost.now.incidents else "fine"
-    content = Content(urgency, _say_headline(cost), text, facts, [(label, url) for label, url in links if url])
+    stuck, urgency = Text("Stuck for {stuck} in {span}, {restarts}"), "plan" if cost.now.incidents else "fine"
+    headline = stuck.fill(stuck=duration(cost.now.stuck_s), span=_say_days(cost.days), restarts=_say_restarts(cost.now))
+    content = Content(urgency, headline, text, facts, [(label, url) for label, url in links if url])
     return render(rules, CardKind.REPORT, content, cost.at)
-
-
-def _say_headline(cost: Report) -> Phrase:
-    if not cost.now.incidents:
-        return Text("No incident in {span}", span=_say_days(cost.days))
-    stuck, before = Text("Stuck for {stuck} in {span}, {restarts}"), Text("before: {stuck}, {restarts}")
-    now, then = (
-        {"stuck": duration(counts.stuck_s), "restarts": _say_restarts(counts), "span": _say_days(cost.days)}
-        for counts in (cost.now, cost.before)
-    )
-    return in_brackets(stuck.fill(**now), before.fill(**then) if cost.is_whole else "")
 
 
 def _say_days(days: int) -> Text:
@@ -177,16 +147,6 @@ def _say_days(days: int) -> Text:
 
 def _say_restarts(counts: Counts) -> Text:
     return Text("{count} restart", "{count} restarts", count=counts.restarts)
-
-
-def _say_unread(cost: Report) -> list[Phrase]:
-    newest = Text("Only the newest {count} of {of} archived incidents were read, so the figures are too low.")
-    broken = Text(
-        "{count} archived incident can't be read and is not counted.",
-        "{count} archived incidents can't be read and are not counted.",
-    )
-    cut = [newest.fill(count=cost.read, of=cost.archived)] if not cost.is_whole else []
-    return [*cut, *([broken.fill(count=cost.broken)] if cost.broken else [])]
 
 
 def _list_facts(book: RunbookReport, days: int) -> list[Fact]:
@@ -207,12 +167,3 @@ def _say_counts(counts: Counts) -> Phrase:
             held if counts.held else "",
         )
     )
-
-
-def _say_observed(book: RunbookReport, days: int) -> Phrase:
-    """How often a runbook's target would have been restarted. Empty if never."""
-    observes = Text(
-        "{runbook} observes: {count} would-be restart in {span}", "{runbook} observes: {count} would-be restarts in {span}"
-    )
-    would_be = book.now.would_be
-    return observes.fill(runbook=tidy(book.runbook, NAME), count=would_be, span=_say_days(days)) if would_be else ""

@@ -82,7 +82,7 @@ def ask_opinion(incident: Incident, judgement: Judgement) -> Judgement:
     if verdicts == {True}:
         return Judgement(Health.WELL, why)
     proved = {opinion.host for opinion in opinions} in ({""}, hosts)  # a runner without nodes has one opinion
-    return replace(judgement, health=Health.ILL, why=why, against="", settle="") if proved else judgement
+    return replace(judgement, health=Health.ILL, why=why, against="") if proved else judgement
 
 
 def _select(judged: Judged, *healths: Health) -> Judged:

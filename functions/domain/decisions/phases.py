@@ -135,7 +135,7 @@ def _note_verdict(turn: Turn, state: QueueState, judged: Judgement) -> QueueStat
     if judged.proof is None:
         return state
     held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
-    doubt = Doubt(judged.against, judged.settle)
+    doubt = Doubt(judged.against)
     learned, symptom = turn.document.stalls.get(state.queue.key), turn.runbook_of(state).symptom
     stalls = say_stalls(symptom, learned, [judged.kind]) if learned else ""
     return replace(state, proof=judged.proof, kind=judged.kind, stalls=stalls, held_by=held_by, doubt=doubt)

@@ -44,7 +44,6 @@ class Judgement(Struct, frozen=True):
     held_by: tuple[Channel, ...] = ()  # the channels that hold the messages
     again_in_s: float | None = None  # when another check may prove it; None if only a change can
     against: Phrase = ""  # if it is likely: what speaks against it,
-    settle: str = ""  # and the line of configuration that settles it
     kind: StallKind = StallKind.HELD  # whose stalls say how long it takes
 
 
@@ -161,12 +160,8 @@ def note_snapshot(state: QueueState, reading: Reading) -> QueueState:
         curve=extend(state.curve, snapshot.at, snapshot.depth, snapshot.depth_samples),
         held_curve=extend(state.held_curve, snapshot.at, snapshot.unacked, snapshot.history.unacked),
         head_at=snapshot.head_at,
-        head_bytes=snapshot.head_bytes,
-        held_bytes=snapshot.held_bytes,
-        holding=snapshot.holding,
         consumers=snapshot.consumers,
         holders=tuple(_held_on(state, holder, snapshot.holders) for holder in snapshot.holders),
-        alarm=snapshot.alarm,
     )
 
 
@@ -215,7 +210,7 @@ def judge(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms 
     if lasting:
         row = next((row for row in lasting if not row.against), lasting[0])
         health = Health.LIKELY if row.against else Health.ILL
-        return Judgement(health, row.why, row.proof, row.channels, against=row.against, settle=row.settle, kind=row.kind)
+        return Judgement(health, row.why, row.proof, row.channels, against=row.against, kind=row.kind)
     if snapshot.depth == 0 or (snapshot.depth <= symptom.max_messages and not rows):
         return Judgement(Health.WELL, Text("depth {depth}", depth=snapshot.depth))
     unseen = snapshot.blind if moving is None else snapshot.unseen

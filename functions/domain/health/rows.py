@@ -31,8 +31,6 @@ MORE_S = 20.0
 GROWS_TIMES = 3  # what only grows takes so many times as long,
 GROWS_S = 540.0  # but no longer than the broker keeps samples of 5 s, which is 600 s
 YOUNG_S = 3600.0  # younger counters don't show that a queue never had a consumer
-MIN_CONSUMERS, HISTORY = "recovered: {min_consumers: 1}", "unstick_consumers_1d"
-"""The lines of configuration, and the alert's annotation, that settle a doubt."""
 
 
 Flat = list[tuple[float, Channel]]
@@ -47,7 +45,6 @@ class Row(Struct, frozen=True):
     needs_s: float
     channels: tuple[Channel, ...] = ()  # those that hold the messages
     against: Phrase = ""  # what speaks against it, so that it is likely at most; empty: it is proved
-    settle: str = ""  # the line of configuration that settles it
     kind: StallKind = StallKind.HELD  # whose stalls say how long it takes
 
 
@@ -106,7 +103,7 @@ def find_rows(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Te
     if oldest := find_oldest(held, snapshot, trust):
         rows.append(oldest)
     doubted = [(row, terms.doubt(symptom, row.kind)) for row in rows]
-    rows = [_doubt(row, against, "") if against else row for row, against in doubted]
+    rows = [_doubt(row, against) if against else row for row, against in doubted]
     return sorted(rows, key=lambda row: row.proof is Proof.PERHAPS)
 
 
@@ -248,7 +245,7 @@ def _weaken(row: Row, symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, t
     row = _doubt_users(row, symptom, [channel.user for channel in row.channels] or snapshot.users)
     if terms.one_host and row.channels and not symptom.users:
         no_users = Text("without `users`, whoever may consume from the queue decides which host is restarted")
-        row = _doubt(row, no_users, f"symptom: {{rabbitmq: {{users: [{', '.join(snapshot.users)}]}}}}")
+        row = _doubt(row, no_users)
     return row
 
 
@@ -257,11 +254,11 @@ def _doubt_users(row: Row, symptom: Symptom, users: Iterable[str]) -> Row:
     if not others:
         return row
     said = Text("it is consumed by {users}, not listed in `users`", users=join(others, COMMA))
-    return _doubt(row, said, "")
+    return _doubt(row, said)
 
 
-def _doubt(row: Row, against: Phrase, settle: str) -> Row:
-    return replace(row, against=join((row.against, against)), settle=settle or row.settle)
+def _doubt(row: Row, against: Phrase) -> Row:
+    return replace(row, against=join((row.against, against)))
 
 
 # --- messages that wait -------------------------------------------------------------------------------------------------------
@@ -320,7 +317,7 @@ def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: T
         scaled = Text(
             "no consumer is required (`min_consumers: 0`): applications scaled to zero and nightly workers look like this"
         )
-        return [row if terms.min_consumers else replace(row, against=scaled, settle=MIN_CONSUMERS)]
+        return [row if terms.min_consumers else replace(row, against=scaled)]
     if not is_young(snapshot) or trust.unconsumed:
         return []
     nobody = Text(
@@ -329,7 +326,7 @@ def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: T
     )
     young = Text("RabbitMQ started {age} ago, and the queue may never have had a consumer: dead-letter queues look like this")
     why, against = nobody.fill(count=waiting, seconds=_shown_s(waited_s)), young.fill(age=duration(snapshot.nodes_up_s or 0.0))
-    return [Row(Proof.PERHAPS, why, waited_s, symptom.for_s + MORE_S, against=against, settle=HISTORY, kind=StallKind.GONE)]
+    return [Row(Proof.PERHAPS, why, waited_s, symptom.for_s + MORE_S, against=against, kind=StallKind.GONE)]
 
 
 def was_consumed(snapshot: QueueSnapshot, trust: Trust) -> bool:

@@ -41,12 +41,6 @@ class AlertRef(Struct, frozen=True):
         """Whether it is this alert, in the same firing period."""
         return self.key == alert.key and abs(self.starts_at - alert.starts_at) <= SAME_START_S
 
-    @property
-    def sender(self) -> str:
-        """Who reported it; empty if the source was too long to keep. Grafana names its organisation, Alertmanager has none."""
-        _, mark, organisation = self.source.rpartition("#")
-        return ("Grafana" if organisation else "Alertmanager") if mark else ""
-
 
 class Looks(Struct, frozen=True, omit_defaults=True):
     """What an incident remembers of earlier readings of a queue, to notice discontinuities that one reading can't show."""
@@ -70,7 +64,6 @@ class Doubt(Struct, frozen=True, omit_defaults=True):
     """Why a verdict is likely and not proved; empty where it is proved."""
 
     against: Phrase = ""  # what speaks against it
-    settle: str = ""  # the line of configuration that settles it for good
 
 
 class AfterRestart(Struct, frozen=True, omit_defaults=True):
@@ -84,8 +77,6 @@ class AfterRestart(Struct, frozen=True, omit_defaults=True):
     looked_at: float | None = None  # when it was last checked
     held_again: int = 0  # how many consumers have held a message for all of `for` since,
     same_again: bool = False  # and whether one of these messages had been delivered before
-    connected: int | None = None  # how many consumers it has, whether they connected before the restart or since
-    came: bool = False  # whether a consumer connected since, even if it is gone again
     survivor: str = ""  # a channel that held messages before the restart and still does: the broker still has its connection
     proven: bool = False  # whether it has been healthy for long enough
 
@@ -108,11 +99,7 @@ class QueueState(Struct, frozen=True):
     head_at: float | None = None
     curve: tuple[tuple[float, int], ...] = ()  # samples of its depth,
     held_curve: tuple[tuple[float, int], ...] = ()  # and of its unacknowledged messages
-    holders: tuple[Holder, ...] = ()  # who held its messages at the last check,
-    held_bytes: int | None = None  # and how large these were together
-    holding: int | None = None  # how many channels held messages then, whether they hang or work
-    head_bytes: int | None = None  # the size of the oldest ready message, if known
-    alarm: Phrase = ""  # what the broker was short of at the last check
+    holders: tuple[Holder, ...] = ()  # who held its messages at the last check
     may_be_gone: bool = False  # messages came back so often that RabbitMQ may have dropped or dead-lettered some
 
     @property

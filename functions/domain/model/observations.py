@@ -182,10 +182,7 @@ class QueueSnapshot(Struct, frozen=True):
     ack_samples: tuple[tuple[float, int], ...] = ()  # (the system's own time, counter), oldest first
     depth_samples: tuple[tuple[float, int], ...] = ()  # (the system's own time, depth), oldest first
     head_at: float | None = None  # when the oldest waiting message was published, if publishers set it
-    head_bytes: int | None = None  # the size of that message; known if it is the only ready one
-    held_bytes: int | None = None  # the total size of the unacknowledged messages
     holders: tuple[Holder, ...] = ()  # who is proved to hold unacknowledged messages; without channels, the only consumer
-    holding: int | None = None  # how many of the channels that were read hold messages; None if none can be
     blind: Unknown | None = None  # why missing work can't be proved; then the queue is not stuck. `late`: this passes by itself.
     deliveries: int | None = None  # how many were delivered or taken; None if they aren't counted, or there was none
     redeliveries: int | None = None
@@ -201,7 +198,6 @@ class QueueSnapshot(Struct, frozen=True):
     nodes: tuple[str, ...] = ()  # the running nodes of the cluster; empty if they can't be seen
     node_down: bool = False  # a node of the cluster is down; only earlier checks show since when
     nodes_up_s: float | None = None  # the minimum time for which all of these nodes have been running
-    alarm: Phrase = ""  # the resources that the broker is short of, so that it blocks publishers
     returns: Returns | None = None  # how often held messages may return; None where there is no limit
 
 

@@ -261,7 +261,7 @@ def test_the_first_of_many_are_shown_and_the_others_counted():
     wrong = replace(ENDED, id="1847", status="failed: exit 1")
     ends = dict(composed("escalated", tries=(PastAttempt("i.1", wrong, "failed: failed: exit 1"),)).facts)["Restart"]
     assert ends == "1. execution 1847, failed (exit 1), 32 s"  # said once
-    few = composed("escalated", queues=(replace(idle, holders=holders[:3], holding=None), *[idle] * 4))
+    few = composed("escalated", queues=(replace(idle, holders=holders[:3]), *[idle] * 4))
     assert "more" not in all_text(few) + all_text(composed("escalated"))
     assert dict(few.facts)["Held by"].count("messages, for") == 2
     names = tuple(f"service={n}" for n in range(33))

@@ -28,10 +28,10 @@ def looked(*looks: tuple[float, Reading], before: QueueSnapshot | None = None) -
     return watched
 
 
-def test_all_consumers_are_counted_beside_those_that_are_new():
+def test_consumers_that_are_new_are_counted():
     """Soon after the restart of one host only its consumer certainly is new; the others were never gone."""
     watched = looked((3, snapshot(0, ids=("a", "b", "new"))), before=snapshot(1, ids=("a", "b", "old")))
-    assert (watched.consumers, watched.after.connected) == (1, 3)
+    assert watched.consumers == 1
 
 
 COUNTED, SILENT = replace(snapshot(50), acks=594), Unknown("nodes send no statistics")
@@ -375,25 +375,6 @@ def test_a_queue_with_the_same_message_that_was_too_old_is_not_well(head_at, old
     assert (judged.after.verdict is Verdict.RECOVERED) is not same
     moved = replace(judged, after=replace(judged.after, moved_at=NOW + 20))
     assert is_moving(book, moved, NOW + 20) is not same
-
-
-@pytest.mark.parametrize(
-    ("looks", "came"),
-    [
-        pytest.param([(20, snapshot(50, ids=NEW)), (35, snapshot(50, ids=()))], True, id="seen once"),
-        pytest.param([(20, snapshot(50, ids=())), (35, snapshot(50, ids=()))], False, id="never"),
-        pytest.param([(20, snapshot(50, ids=(), deliveries=1001))], True, id="it was given a message"),
-        pytest.param([(10, snapshot(50, ids=(), deliveries=1001))], True, id="ten seconds after the end"),
-        pytest.param([(9, snapshot(50, ids=(), deliveries=1001))], False, id="maybe the one of before"),
-        pytest.param([(20, snapshot(50, ids=(), deliveries=999))], False, id="the counter began anew"),
-        pytest.param([(9, snapshot(50, ids=OLD)), (35, snapshot(50, ids=()))], False, id="the one of before"),
-    ],
-)
-def test_a_consumer_that_came_and_is_gone_is_remembered(looks, came):
-    """Cut off or crashed: another advice than for one that never came."""
-    assert looked(*looks, before=snapshot(50, ids=OLD)).after.came is came
-    nothing = [(20, snapshot(50, ids=(), deliveries=None))]
-    assert not looked(*nothing, before=snapshot(50, ids=OLD, deliveries=0)).after.came, "no counter is no delivery"
 
 
 def survivor(at: float, *, flat_s: float = 100.0, connected_at: float | None = 5.0) -> Channel:

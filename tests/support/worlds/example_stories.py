@@ -108,10 +108,8 @@ class Course(Struct, frozen=True):
         connected_at = max((ended_at for ended_at in ends if ended_at < at), default=self.stuck_at - 10.0)
         held = 20 if self.one_of == 1 else 1
         holder = Holder("10.0.3.7", "mail-worker-2", held, connected_at + 6.0)
-        head_at, held_bytes = self.stuck_at - 6.0, 2048 * held
-        return QueueSnapshot(
-            at, depth, depth - held, held, self.one_of, head_at=head_at, held_bytes=held_bytes, holders=(holder,)
-        )
+        head_at = self.stuck_at - 6.0
+        return QueueSnapshot(at, depth, depth - held, held, self.one_of, head_at=head_at, holders=(holder,))
 
     def queue(self) -> QueueState:
         """The queue as it is now; its state before the last restart where there was one."""
@@ -130,7 +128,6 @@ class Course(Struct, frozen=True):
             curve=curve,
             head_at=None if moves else seen.head_at,
             holders=() if moves else seen.holders,
-            held_bytes=None if moves else seen.held_bytes,
         )
 
     def execution(self, number: int) -> Execution:

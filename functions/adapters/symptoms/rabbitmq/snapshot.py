@@ -183,7 +183,7 @@ def add_channels(
 ) -> QueueSnapshot:
     """The snapshot with the channels that have these pages."""
     channels = tuple(_to_channel(queue, own[page.name], page) for page in pages if page.name in own)
-    return replace(snapshot, channels=channels, holding=sum(channel.held > 0 for channel in channels))
+    return replace(snapshot, channels=channels)
 
 
 def _to_channel(queue: QueueRef, consumer: Consumer, page: ChannelPage) -> Channel:
