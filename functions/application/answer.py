@@ -5,26 +5,19 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
-from functions.application.deliver import post_to_all
-from functions.application.documents import PAUSE_KEY, STORE_S, TRIES, encode, load, load_pause
+from functions.application.documents import STORE_S, load
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
-from functions.domain.cards.card import compose
-from functions.domain.cards.content import CardInput, clock
 from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply, WasHealthy
 from functions.domain.model.incidents import Document
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, CardKind
-from functions.domain.model.observations import Pause
-from functions.domain.texts.words import duration
-from functions.runtime.errors import Conflict, Unavailable
-from functions.runtime.text import Phrase, Text, in_brackets, join
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY
+from functions.runtime.text import Text
 
 
 class Refusal(Enum):
     """Why an answer does not count."""
 
     OVER = auto()  # nobody waits for an answer any more
-    REPEATED = auto()  # the same person's answer counts already
     NO_RUNBOOK = auto()
     NOT_APPROVER = auto()
 
@@ -37,7 +30,7 @@ REFUSALS: Mapping[Refusal | None, Text] = {
     ),
     Refusal.NOT_APPROVER: Text("Nothing was done: only the runbook's approvers may do this ({who})."),
 }
-"""What people are told. Who repeats an answer is told nothing else than the first time."""
+"""What people are told."""
 DONE: Mapping[str, Text] = {
     APPROVE: Text("Approved by {by} at {at}"),
     DECLINE: Text("On purpose, says {by} at {at}"),
@@ -76,13 +69,14 @@ def answer(ports: Ports, given: Answer, budget: Budget) -> Result:
     before = load(ports, given.key, budget.at_most(STORE_S))[0]
     runbook = find_runbook(before, given.action, given.nonce)
     if runbook is None:
-        return Result(before, before, refusal=Refusal.REPEATED if _is_repeated(before, given) else Refusal.OVER)
+        return Result(before, before, refusal=Refusal.OVER)
     approvers = ports.rules.runbooks[runbook].approvers if runbook in ports.rules.runbooks else None
     if refusal := _refuse(ports, given, approvers):
         return Result(before, before, refusal=refusal, approvers=approvers or ())
     reply = advance(ports, given.key, _to_event(given, before), budget)
     after = load(ports, given.key, budget.at_most(STORE_S))[0]
-    counts = reply is not None or given.action == HEALTHY or (given.action == ACKNOWLEDGE and _is_repeated(after, given))
+    is_taken = given.action == ACKNOWLEDGE and after.escalation is not None and after.escalation.taken_by == given.by
+    counts = reply is not None or given.action == HEALTHY or is_taken
     if counts:
         done = f"{given.action}: {reply.action.value}" if reply else given.action
         ports.log("NOTICE", f"answer accepted: {done}", incident=given.incident, by=given.by, document=given.key)
@@ -100,17 +94,6 @@ def find_runbook(document: Document, action: str, nonce: str) -> str | None:
     if escalation is not None and escalation.nonce == nonce and action == ACKNOWLEDGE and not escalation.taken_by:
         return escalation.runbook
     return None
-
-
-def _is_repeated(document: Document, given: Answer) -> bool:
-    """Whether this person's answer counted before: the scheduler may deliver a press twice."""
-    incident, escalation = document.incident, document.escalation
-    if given.action == APPROVE and incident is not None:
-        return incident.id == given.incident and incident.approval.approved_by == given.by
-    if given.action == ACKNOWLEDGE and escalation is not None:
-        return escalation.nonce == given.nonce and escalation.taken_by == given.by
-    answered = (given.incident, given.by)
-    return given.action == DECLINE and any((outcome.incident, outcome.by) == answered for outcome in document.outcomes)
 
 
 def _refuse(ports: Ports, given: Answer, approvers: tuple[str, ...] | None) -> Refusal | None:
@@ -135,30 +118,3 @@ def _to_event(given: Answer, document: Document) -> Event:
     if given.action == HEALTHY:
         return WasHealthy(given.nonce)
     return Acknowledged(given.by, document.escalation.incident if document.escalation else "")
-
-
-def turn(ports: Ports, wanted: Pause) -> Pause | None:
-    """Save the kill switch. Returns the former one (None: off). Raises Unavailable if it may not have been saved, or Denied."""
-    for _ in range(TRIES):
-        before, generation = load_pause(ports)
-        try:
-            ports.store.save(PAUSE_KEY, encode(wanted), generation=generation, due=None, timeout_s=STORE_S)
-        except Conflict:
-            continue
-        return before if before and before.holds_at(wanted.at) else None
-    raise Unavailable("store", Text("another process kept changing the kill switch"))
-
-
-def turn_and_tell(ports: Ports, switch: Pause) -> tuple[Pause | None, dict[str, str]]:
-    """Turn the switch, and post that to the default channels, unless it was off before and after. Returns the former switch, and
-    for each channel the problem with its remedy, empty if it was posted."""
-    before = turn(ports, switch)
-    if not switch.on and before is None:
-        return before, {}
-    until: Phrase = ""
-    if switch.until:
-        left = duration(switch.until - switch.at)
-        until = Text("until {until} (in {left})", until=clock(ports.rules, switch.until), left=left)
-    detail = join((in_brackets(switch.reason, switch.by), until))
-    card = compose(CardInput(CardKind.PAUSED if switch.on else CardKind.RESUMED, switch.at, detail=detail), ports.rules)
-    return before, post_to_all(ports, ports.rules.default_channels, card)

@@ -1,6 +1,5 @@
 """Posts a document's messages, and archives its ended incidents."""
 
-from collections.abc import Iterable
 from functools import partial
 
 from msgspec import Struct, field
@@ -10,7 +9,6 @@ from functions.application.documents import LIST_S, STORE_S, archive_path, decod
 from functions.application.ports import Budget, Ports
 from functions.domain.cards.facts import page_of_incident
 from functions.domain.decisions.endings import APPROVAL_S
-from functions.domain.decisions.messages import call_people
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Bundled, MessagesDelivered, Waiting
 from functions.domain.model.incidents import Archive, Document
@@ -18,7 +16,6 @@ from functions.domain.model.messages import Card, Message
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import unwrap
 from functions.runtime.redaction import redact
-from functions.runtime.text import Text
 
 POST_S = 10.0
 READING_S = 30 * 86400.0  # how long the link in a card opens its incident's page
@@ -50,10 +47,7 @@ def post(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: 
     if chat is not None:
         return chat.post(redact_card(card, rules.public_url), thread=thread, language=rules.language, timeout_s=timeout_s)
     # The configuration lost the channel while the message waited: another gets it, without the approval link.
-    instead = next((name for name in rules.default_channels if name in ports.chats), None)
-    if instead is None:
-        detail = Text("the channel {channel} is not in the configuration", channel=channel)
-        raise Denied("chat", detail, remedy=Text("Add `{channel}` to `channels`.", channel=channel))
+    instead = next(name for name in (*rules.default_channels, *ports.chats) if name in ports.chats)
     ports.log("WARNING", f"posted to {instead}, since the configuration no longer has the channel {channel}")
     links = tuple(link for link in card.links if not link[1].startswith(f"{rules.public_url}/approve/#"))
     post(ports, instead, replace(card, links=links), None, timeout_s)
@@ -108,21 +102,6 @@ def _sign_links(ports: Ports, document: Document, card: Card) -> Card:
     if page and page in (url for _, url in card.links):
         signed[page] = f"{page}?link={ports.sign_reading(card.incident, card.at + READING_S)}/"
     return replace(card, links=tuple((label, signed.get(url, url)) for label, url in card.links))
-
-
-def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:
-    """Post to these channels at once, and to those of `escalate` if urgent. Returns channel -> problem, empty if posted."""
-    card, names = call_people(ports.rules, None, card, tuple(channels))
-    results = ports.run_parallel([partial(post, ports, name, card, None, POST_S) for name in names], POST_S)
-    problems = dict.fromkeys(names, "")
-    for name, result in zip(names, results, strict=True):
-        if isinstance(result, Unavailable | Denied):
-            remedy = result.remedy if isinstance(result, Denied) else ""
-            problems[name] = f"{result.detail}. {remedy}".rstrip(". ") + "."
-            ports.log("ERROR", f"not posted to {name}: {problems[name]}", channel=name)
-        else:
-            unwrap(result)
-    return problems
 
 
 def deliver_messages(ports: Ports, document: Document, to_post: frozenset[str], budget: Budget) -> MessagesDelivered:

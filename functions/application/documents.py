@@ -34,23 +34,13 @@ def decode(kind: type[T], body: bytes, name: str) -> T:
         raw = msgspec.json.decode(body)
         version = raw.get("version") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > VERSION:
-            raise _newer_release(name, version)
+            said = Text("the document {name} was written by a newer release (version {version})", name=name, version=str(version))
+            raise Denied("store", said, remedy=Text("Deploy the newer release again, or let it finish the incident first."))
         return convert(raw, kind)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
         detail = Text("the document {name} can't be read: {error}", name=name, error=str(error))
         remedy = Text("Check it, and move it away if it is broken: its target then starts afresh.")
         raise Denied("store", detail, remedy=remedy) from None
-
-
-def _newer_release(name: str, version: int) -> Denied:
-    detail = Text(
-        "the document {name} was written by a newer release (version {version}; this release reads up to {known})",
-        name=name,
-        version=version,
-        known=VERSION,
-    )
-    remedy = Text("Deploy the newer release again, or let it finish the incident first.")
-    return Denied("store", detail, remedy=remedy)
 
 
 def load(ports: Ports, key: str, timeout_s: float = STORE_S) -> tuple[Document, str | None]:

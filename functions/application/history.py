@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.application.deliver import post_to_all
+from functions.application.announce import post_to_all
 from functions.application.documents import PAUSE_KEY, STORM_KEY, decode, write_day
 from functions.application.ports import Ports, Stored
 from functions.domain.cards import report as costs

@@ -135,12 +135,7 @@ def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Bu
     now = ports.now()
     content = {
         "deferred": [
-            {
-                "incident": event.incident,
-                "crowd": event.crowd,
-                "alerts": msgspec.to_builtins([case.alert for case in cases]),
-                "left_out": event.left_out + len(event.cases) - len(cases),
-            }
+            {"incident": event.incident, "crowd": event.crowd, "alerts": msgspec.to_builtins([case.alert for case in cases])}
             for event, cases in ((event, _fit_cases(event.cases)) for _, event in events)
         ]
     }

@@ -137,11 +137,6 @@ def _write_ahead_and_save(ports: Ports, loaded: Loaded, change: events.Step, bud
             calls[f"evidence of {act.incident}"] = partial(_keep_evidence, ports, act, timeout_s)
     asked_at = ports.monotonic()
     results = dict(zip(calls, ports.run_parallel(list(calls.values()), timeout_s), strict=True))
-    if due is not None and ports.now() >= due and not isinstance(results["document"], Conflict):
-        try:  # the save ended after `due`, so its wake-up may already have come and gone
-            ports.wake(ports.now(), _to_wake_up(document.key, due), timeout_s=budget.at_most(STORE_S))
-        except (Unavailable, Denied) as error:
-            ports.log("WARNING", f"wake-up may be missing; left to the sweep: {error}", document=document.key)
     return Saved(unwrap(results["document"]), results.get("slot"), results.get("kill switch"), asked_at)
 
 

@@ -18,7 +18,7 @@ CONTENTS = frozenset({"target", "deferred", "press"})
 
 _WAKE_UP = "unstick.wake-up"
 _APPROVAL = "unstick.approval"  # different salts, so that no token can be used in another's place
-_READING = "unstick.reading"
+READING = "unstick.reading"
 
 
 def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
@@ -49,25 +49,19 @@ def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at:
 
 
 def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[str, str]:
-    """(document key, nonce) of an approval token. Raises BadRequest: 403 if it isn't valid, 410 if it has expired."""
+    """(document key, nonce) of an approval token. Raises BadRequest as `read_link`."""
     over = "This link has expired. Nothing was done now; if the alert still fires, a new one is sent."
-    key, nonce = _read_link(keys, _APPROVAL, token, now, over)
+    key, nonce = read_link(keys, _APPROVAL, token, now, over)
     return key, nonce
 
 
 def sign_reading(keys: tuple[SecretRef, ...], incident: str, expires_at: float) -> str:
     """The token in a card's link: whoever has it may read this incident's page until `expires_at`."""
-    return _serializer(keys[0], _READING).dumps([incident, round(expires_at)])
+    return _serializer(keys[0], READING).dumps([incident, round(expires_at)])
 
 
-def read_reading(keys: tuple[SecretRef, ...], token: str, now: float) -> str:
-    """The incident of such a token. Raises BadRequest: 403 if it isn't valid, 410 if it has expired."""
-    (incident,) = _read_link(keys, _READING, token, now, "This link has expired.")
-    return str(incident)
-
-
-def _read_link(keys: tuple[SecretRef, ...], salt: str, token: str, now: float, over: str) -> list[str]:
-    """What the token names, before its time."""
+def read_link(keys: tuple[SecretRef, ...], salt: str, token: str, now: float, over: str) -> list[str]:
+    """What the token names. Raises BadRequest: 403 if it isn't valid, 410 with the sentence `over` if it has expired."""
     named: list[str]
     try:
         *named, expires_at = _open(keys, salt, token)

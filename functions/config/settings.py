@@ -1,7 +1,7 @@
 """The types of the configuration: the file as written, the checked form that Unstick uses, and the adapters by name."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -165,38 +165,6 @@ class Config(File, frozen=True, kw_only=True, dict=True):
     def runner_url(self) -> str:
         """The base URL that is part of each target, without a trailing slash."""
         return self.runner.adapter.url
-
-    @property
-    def report_channels(self) -> tuple[str, ...]:
-        """The channels for the report and the check from inside: those of `report`, else the default ones."""
-        return self.report.channels if self.report else self.rules.default_channels
-
-    @property
-    def report_days(self) -> int:
-        return {"day": 1, "week": 7, "month": 30}[self.report.every if self.report else "week"]
-
-    @property
-    def secrets(self) -> Iterator[tuple[str, SecretRef]]:
-        """(place in the file, reference) of every secret."""
-        sections = [(self.runner.name, self.runner), *self.symptoms.items()]
-        for name, section in [*sections, *((name, getattr(self, name)) for name in File.__struct_fields__)]:
-            yield from _secrets_in(name, section)
-
-
-def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
-    parts: dict[str, Any] = {}
-    if isinstance(part, SecretRef):
-        yield place, part
-    elif isinstance(part, Named):
-        parts = {place: part.adapter}
-    elif isinstance(part, Struct):
-        parts = {f"{place}.{name}": getattr(part, name) for name in part.__struct_fields__}
-    elif isinstance(part, Mapping):
-        parts = {f"{place}.{name}": value for name, value in part.items()}
-    elif isinstance(part, tuple):
-        parts = {f"{place}[{n}]": value for n, value in enumerate(part)}
-    for inner, value in parts.items():
-        yield from _secrets_in(inner, value)
 
 
 def to_config(data: Any) -> Config:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from functions.application.history import document_keys, load_documents
 from functions.application.observe import plan_queues, read_pause
 from functions.application.ports import Chat, Finding, Query
 from functions.bootstrap import Adapters
+from functions.config.settings import Config, File, Named
 from functions.domain.decisions.matching import NotRendered, find_overlaps, last_matches
 from functions.domain.decisions.step import Queues
 from functions.domain.health.stalls import say_stalls
@@ -57,7 +59,7 @@ class Question(Struct, frozen=True):
 def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, creates: bool = True) -> list[Question]:
     """All questions, in the order of the answer. `creates`: whether this account is to create wake-ups."""
     every = [Question("Configuration", lambda: list(_check_configuration(ports)))]
-    every += [Question("Secrets", partial(_check_secret, place, secret)) for place, secret in ports.config.secrets]
+    every += [Question("Secrets", partial(_check_secret, place, secret)) for place, secret in list_secrets(ports.config)]
     for runbook in ports.rules.runbooks.values():
         every += _ask_about(ports, runbook, labels, timeout_s)
     every.append(Question("Store", partial(ports.store.check, timeout_s=timeout_s)))
@@ -67,6 +69,29 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, c
     for name, chat in ports.config.channels.items():
         every.append(Question("Chats", partial(check_chat, f"{name} ({chat.name})", chat.adapter, timeout_s)))
     return every
+
+
+def list_secrets(config: Config) -> Iterator[tuple[str, SecretRef]]:
+    """(place in the file, reference) of every secret."""
+    sections = [(config.runner.name, config.runner), *config.symptoms.items()]
+    for name, section in [*sections, *((name, getattr(config, name)) for name in File.__struct_fields__)]:
+        yield from _secrets_in(name, section)
+
+
+def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
+    parts: dict[str, Any] = {}
+    if isinstance(part, SecretRef):
+        yield place, part
+    elif isinstance(part, Named):
+        parts = {place: part.adapter}
+    elif isinstance(part, Struct):
+        parts = {f"{place}.{name}": getattr(part, name) for name in part.__struct_fields__}
+    elif isinstance(part, Mapping):
+        parts = {f"{place}.{name}": value for name, value in part.items()}
+    elif isinstance(part, tuple):
+        parts = {f"{place}[{n}]": value for n, value in enumerate(part)}
+    for inner, value in parts.items():
+        yield from _secrets_in(inner, value)
 
 
 def _ask_about(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> Iterator[Question]:
@@ -134,7 +159,7 @@ def _check_secrecy(ports: Adapters) -> Iterator[Finding]:
     """Settings that let others read traffic or sign in our name."""
     urls = {f"{ports.config.runner.name}.url": ports.config.runner_url}
     for name, symptom in ports.symptoms.items():
-        if any(place.startswith(f"{name}.") for place, _ in ports.config.secrets):
+        if any(place.startswith(f"{name}.") for place, _ in list_secrets(ports.config)):
             urls[f"{name}.url"] = getattr(symptom, "url", "")
     if _is_open_http(ports.rules.public_url):
         detail = "http: others reach its port without a proxy, where slow senders keep Grafana out and all is readable"
@@ -145,7 +170,7 @@ def _check_secrecy(ports: Adapters) -> Iterator[Finding]:
             detail, remedy = "http sends everything unencrypted", "Use https, or keep the traffic inside a private network."
             yield Finding(f"{place} is private", None, detail, remedy)
     keys = {key.reference for key in ports.config.signing_keys}
-    for place, secret in ports.config.secrets:
+    for place, secret in list_secrets(ports.config):
         if secret.reference in keys and not place.startswith("signing_keys"):
             detail = f"{secret.reference} is one of signing_keys: whoever has it can sign approvals and wake-ups"
             yield Finding(f"{place} is separate", None, detail, "Make another for signing_keys.")

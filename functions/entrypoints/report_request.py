@@ -5,9 +5,10 @@ from typing import Any
 
 from flask import Request
 
-from functions.application.deliver import post_to_all
+from functions.application.announce import post_to_all
 from functions.application.history import post_report
 from functions.bootstrap import Adapters
+from functions.config.settings import Config
 from functions.domain.cards.content import Content, render, tidy, to_do
 from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
@@ -21,6 +22,16 @@ CHECKED = Text("Unstick checked every system from where it runs. Nothing was res
 MOST = 8  # lines on the card of a check; the log has all of them
 
 
+def report_channels(config: Config) -> tuple[str, ...]:
+    """The channels for the report and the check from inside: those of `report`, else the default ones."""
+    return config.report.channels if config.report else config.rules.default_channels
+
+
+def report_days(config: Config) -> int:
+    """How many days the report covers."""
+    return {"day": 1, "week": 7, "month": 30}[config.report.every if config.report else "week"]
+
+
 def respond(request: Request, ports: Adapters) -> Response:
     """POST {"what": "report"} (or no body): gather, post, and answer with the figures.
     {"check": true} checks every system with this function's network and identity, answers with all lines, and posts failures."""
@@ -32,7 +43,7 @@ def respond(request: Request, ports: Adapters) -> Response:
         return error_response(error)
     try:
         if what == "report":
-            reported = post_report(ports, ports.config.report_channels, ports.config.report_days)
+            reported = post_report(ports, report_channels(ports.config), report_days(ports.config))
             status = 503 if reported.failed and not reported.told else 200  # if nobody got it, the scheduler tries again
             return json_response(status, **reported.as_json())
         if what == "check":
@@ -66,7 +77,7 @@ def _check(ports: Adapters) -> dict[str, Any]:
         return {"ok": True, "findings": findings, "posted": {}}
     ports.log("WARNING", "check from inside: problems found", findings=findings)
     card = _compose_failure(failed, ports.rules, ports.now())
-    return {"ok": False, "findings": findings, "posted": post_to_all(ports, ports.config.report_channels, card)}
+    return {"ok": False, "findings": findings, "posted": post_to_all(ports, report_channels(ports.config), card)}
 
 
 def _compose_failure(failed: list[checks.Line], rules: Rules, at: float) -> Card:

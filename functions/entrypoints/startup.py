@@ -5,10 +5,10 @@ import os
 import sys
 
 from functions.config.current import DEFAULT_PATH, current_config
-from functions.config.settings import LOCAL, Config
+from functions.config.settings import LOCAL
 from functions.entrypoints import http
 from functions.runtime import logs
-from functions.runtime.errors import ConfigError, Denied, Unavailable
+from functions.runtime.errors import ConfigError
 
 
 def start() -> None:
@@ -24,7 +24,6 @@ def start() -> None:
             sys.stderr.write(f"{problem}\n")
         raise SystemExit(2) from None
     http.guard_server()
-    warn_of_unreadable_secrets(settings)
     # The garbage collector writes to the objects that it visits; frozen ones stay shared by all workers.
     os.register_at_fork(before=gc.freeze)
     if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:
@@ -32,18 +31,6 @@ def start() -> None:
         if "--debug" in sys.argv:
             _run_local()
     _say_where()
-
-
-def warn_of_unreadable_secrets(settings: Config) -> None:
-    """Log each secret that can't be read; otherwise the first rejected alert would be the first sign. The process starts
-    anyway: the value may come later. sm:// is skipped, since a start must not wait for a network."""
-    for place, secret in settings.secrets:
-        if secret.reference.startswith("sm://"):
-            continue
-        try:
-            secret.read()
-        except (Denied, Unavailable) as error:
-            logs.event("WARNING", f"a secret can't be read: {place}: {error.detail}", remedy=getattr(error, "remedy", None))
 
 
 def _say_where() -> None:

@@ -98,8 +98,7 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
     groups = group_by_document(adapters.config.match_alerts(alerts))
     for number, (key, cases) in enumerate(groups.items()):
         incident = entry["incident"] if number == 0 else make_incident_id(key, adapters.now(), cases)
-        left_out = int(entry.get("left_out", 0)) if number == 0 else 0
-        event = AlertsReceived(tuple(cases), incident, bool(entry.get("crowd")), left_out)
+        event = AlertsReceived(tuple(cases), incident, bool(entry.get("crowd")))
         advance(adapters, key, event, Budget(adapters, adapters.monotonic() + 30.0))
 
 

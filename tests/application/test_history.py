@@ -20,6 +20,7 @@ from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import TimerFired
 from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome
 from functions.entrypoints import report_request
+from functions.entrypoints.report_request import report_channels, report_days
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from tests.support.worlds.example_stories import INCIDENT, TARGET
@@ -136,7 +137,7 @@ def mail(tmp_path: Path) -> Iterator[StuckMail]:
 
 def post(ports: Adapters) -> history.Reported:
     """Post it as the entry point does."""
-    return history.post_report(ports, ports.config.report_channels, ports.config.report_days)
+    return history.post_report(ports, report_channels(ports.config), report_days(ports.config))
 
 
 def archive(mail: StuckMail, *days_ago: float) -> None:

@@ -158,7 +158,7 @@ def test_the_same_test_again_and_again_floods_no_chat_either():
 def test_what_is_handed_over_is_whole():
     """The wake-up that carries it decides as the webhook would have: as it was then, in a crowd or not."""
     ports = Timed()
-    first = AlertsReceived((case(), case(fingerprint="fp-2")), "inc-1", crowd=True, left_out=3)
+    first = AlertsReceived((case(), case(fingerprint="fp-2")), "inc-1", crowd=True)
     second = AlertsReceived((MatchedAlert(alert(), None, reason=Reason.NO_RUNBOOK),), "inc-2")
     replies = hand_over(ports, [("a", first), ("b", second)], ports.budget())
     assert replies == [
@@ -167,9 +167,9 @@ def test_what_is_handed_over_is_whole():
     ]
     ((at, content),) = ports.wakes
     one, other = content["deferred"]
-    assert (at, one["incident"], one["crowd"], one["left_out"]) == (NOW, "inc-1", True, 3)
+    assert (at, one["incident"], one["crowd"]) == (NOW, "inc-1", True)
     assert [listed["fingerprint"] for listed in one["alerts"]] == ["fp-1", "fp-2"]
-    assert (other["incident"], other["crowd"], other["left_out"], len(other["alerts"])) == ("inc-2", False, 0, 1)
+    assert (other["incident"], other["crowd"], len(other["alerts"])) == ("inc-2", False, 1)
     assert ports.limits == [pytest.approx(5.0)]
 
 
@@ -189,12 +189,12 @@ def sized(number: int, size: int) -> MatchedAlert:
     ],
 )  # fmt: skip
 def test_of_one_target_as_many_alerts_are_handed_over_as_fit(sizes, kept):
-    """The first in any case; the others are counted."""
+    """The first in any case."""
     ports = Memory()
     cases = tuple(replace(sized(n, size), target=TARGET) for n, size in enumerate(sizes))
-    hand_over(ports, [(TARGET.key, AlertsReceived(cases, "inc-1", left_out=2))], ports.budget())
+    hand_over(ports, [(TARGET.key, AlertsReceived(cases, "inc-1"))], ports.budget())
     ((entry,),) = lists(ports)
-    assert (len(entry["alerts"]), entry["left_out"]) == (kept, 2 + len(sizes) - kept)
+    assert len(entry["alerts"]) == kept
 
 
 # --- the sweep ---------------------------------------------------------------------------------------------------------

@@ -306,23 +306,6 @@ def test_an_alert_that_comes_right_before_its_incident_is_due_steps_nothing_unse
     assert ports.names.count("history") == 1
 
 
-def test_a_wake_up_that_was_faster_than_the_save_comes_again():
-    """A save may land after its own wake-up has come, found nothing and is gone: another one comes after the save."""
-    ports, landed = Memory(), []
-
-    def slow(name: str) -> None:
-        if name == "history":
-            raise SLOW
-        if name == f"save {KEY}":
-            ports.clock += 2.0
-            landed.append(ports.clock)
-
-    ports.before = slow
-    assert advance(ports).action is Action.DEFERRED
-    assert ports.wakes[1][0] < landed[0], "it is due at once, so its wake-up came before the save"
-    assert {"target": KEY, "due": ports.document(KEY).due} in [content for at, content in ports.wakes[2:] if at >= landed[0]]
-
-
 def test_without_a_wake_up_nothing_is_saved_or_sent():
     """I3: the wake-up is created first."""
     ports = Memory(before=fails("wake"))

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.application.answer import turn
+from functions.application.announce import turn
 from functions.application.documents import decode, encode
 from functions.domain.model.alerts import NO_RUNBOOK_KEY, Target, TurnedAway
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason

@@ -17,6 +17,7 @@ from functions.config.settings import Auth, Basic, Bearer, Config, File, Hmac, a
 from functions.config.validation import REMOVED
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import Limits, Matcher, Recovered, Restart, Runbook, Symptom, Verify
+from functions.entrypoints.report_request import report_channels
 from functions.runtime.errors import ConfigError
 from functions.runtime.secrets import SecretRef
 from tools.docs import configuration_page
@@ -105,7 +106,7 @@ def test_a_local_store_settles_scheduler_and_signing_key(tmp_path):
 def test_the_channels_of_the_runbooks_hear_of_everything():
     """Where the top names none: pause and report go to them too."""
     read = parse_config(MINIMAL + "    notify: [console]\n")
-    assert read.rules.default_channels == read.report_channels == ("console",)
+    assert read.rules.default_channels == report_channels(read) == ("console",)
 
 
 def test_the_ways_in():

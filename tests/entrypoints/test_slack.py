@@ -192,7 +192,7 @@ def test_a_person_approves_in_the_message(team: Team) -> None:
 
 @pytest.mark.parametrize("action", ["approve", "decline", "acknowledge"])
 def test_a_press_that_the_scheduler_brings_twice_counts_once(started: Callable[..., Team], action: str) -> None:
-    """Nobody is told that nothing was done."""
+    """The person is told the second time that the message is no longer current."""
     team = started()
     if action == "acknowledge":
         escalated(team)
@@ -203,10 +203,8 @@ def test_a_press_that_the_scheduler_brings_twice_counts_once(started: Callable[.
     payload = team.payload(action, message=message)
     assert team.bring(payload, times=2) == 200
     assert len(team.place.rundeck.posts()) - before == (action == "approve")
-    assert all(shown["replace_original"] for shown in team.slack.answers)
-    payload["actions"][0]["value"] = current_adapters().sign_approval(team.document().key, "another.0.x", 9e9)
-    assert team.bring(payload) == 200
-    assert "no longer current" in team.slack.answers[-1]["text"], "the same person's press in another incident's message"
+    assert team.slack.answers[0]["replace_original"]
+    assert "no longer current" in team.slack.answers[-1]["text"]
 
 
 def test_a_person_declines_in_the_message(team: Team) -> None:

@@ -15,13 +15,11 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from functions.config.loader import parse_config
-from functions.entrypoints.startup import warn_of_unreadable_secrets
 from functions.runtime import secrets
 from functions.runtime.errors import ConfigError, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from testbed.patience import PATIENCE_S
-from testbed.unstick_process import ROOT, configuration
+from testbed.unstick_process import ROOT
 
 SECRET = b"correct-horse"
 PATH, PATH_7 = (f"/v1/projects/p-1/secrets/token/versions/{version}:access" for version in ("latest", "7"))
@@ -160,7 +158,8 @@ def test_a_secret_that_is_said_to_be_wrong_is_read_again_once_a_minute(manager):
 @pytest.mark.parametrize(
     ("status", "kind", "remedy"),
     [
-        *((status, Denied, "secretmanager.secretAccessor") for status in (400, 403, 404)), (429, Unavailable, ""), (500, Unavailable, ""), (503, Unavailable, ""),
+        *((status, Denied, "secretmanager.secretAccessor") for status in (400, 403, 404)),
+        (429, Unavailable, ""), (500, Unavailable, ""), (503, Unavailable, ""),
     ],
 )  # fmt: skip
 def test_secret_managers_errors_say_what_to_do(manager, status, kind, remedy):
@@ -225,28 +224,6 @@ def test_no_secret_shows(manager, caplog):
     shown = repr(ref) + repr(secrets.KEPT) + caplog.text
     assert SECRET.decode() not in shown
     assert base64.b64encode(SECRET).decode() not in shown
-
-
-def test_a_start_warns_of_secrets_that_are_not_there(manager, monkeypatch, capsys, tmp_path):
-    """A line for each environment variable and file, with its place and remedy; Secret Manager is not asked, and nothing ends."""
-    settings = configuration(
-        "http://127.0.0.1:1", "http://127.0.0.1:1", [], signing_keys=["env://KEY", f"file://{tmp_path}/none"]
-    )
-    settings["rundeck"]["token"] = REFERENCE
-    for name in ("GRAFANA_HMAC_SECRET", "UNSTICK_MACHINE_TOKEN"):
-        monkeypatch.setenv(name, "there")
-    monkeypatch.setenv("RABBITMQ_PASSWORD", "")
-    warn_of_unreadable_secrets(parse_config(json.dumps(settings)))
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(line["severity"], line["message"]) for line in lines] == [
-        ("WARNING", "a secret can't be read: rabbitmq.password: env://RABBITMQ_PASSWORD is empty, or has more than 65,536 bytes"),
-        ("WARNING", "a secret can't be read: signing_keys[0]: env://KEY is not set"),
-        (
-            "WARNING",
-            f"a secret can't be read: signing_keys[1]: file://{tmp_path}/none can't be read or made (No such file or directory)",
-        ),
-    ]
-    assert manager.asked == []
 
 
 def test_a_key_that_is_made_is_the_same_for_everybody(tmp_path):

@@ -4,6 +4,7 @@ import click
 
 from functions.adapters.chats import console
 from functions.application import history
+from functions.entrypoints.report_request import report_channels, report_days
 from unstick import output
 
 
@@ -24,9 +25,9 @@ def report(*, config_path: str, as_json: bool, days: str | None, post: bool) -> 
     ports = output.load_adapters(config_path)
     with output.logs_to_stderr():
         if post:
-            reported = history.post_report(ports, ports.config.report_channels, ports.config.report_days)
+            reported = history.post_report(ports, report_channels(ports.config), report_days(ports.config))
         else:
-            covered = int(days or ports.config.report_days)
+            covered = int(days or report_days(ports.config))
             reported = history.Reported(*history.compose_report(ports, covered), {})
     if as_json:
         output.print_json(reported.as_json())

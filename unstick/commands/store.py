@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from functions.adapters import sqlite
 from functions.adapters.stores.local import LocalStore
 from functions.application import signing
-from functions.application.answer import turn
+from functions.application.announce import turn
 from functions.bootstrap import Adapters
 from functions.config.settings import LOCAL, Named
 from functions.domain.model.observations import Pause

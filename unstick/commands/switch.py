@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from functions.application.answer import Answer, Refusal, Result, answer, turn_and_tell
+from functions.application.announce import turn_and_tell
+from functions.application.answer import Answer, Result, answer
 from functions.application.documents import load
 from functions.application.history import document_keys, load_documents, name_of
 from functions.application.ports import Budget
@@ -98,7 +99,7 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
     result = _answer(ports, ACKNOWLEDGE, document.key, document.escalation.nonce, by)
     taken_by = result.after.escalation.taken_by if result.after.escalation else ""
     shown = {"taken_by": taken_by, "target": name, "document": document.key, "untold": _untold(result.after)}
-    is_done = result.refusal in (None, Refusal.REPEATED)
+    is_done = result.refusal is None
     done = ("ACKNOWLEDGED: ", f"{name} is yours; nobody is reminded of it") if is_done else None
     why_not = f"{taken_by} has taken it" if taken_by else "it is over in the meantime; see `status`"
     _conclude(shown, done, why_not, as_json=as_json)

@@ -219,7 +219,7 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
         run_phase(turn)
     else:
         _join_incident(turn, event, new)
-    messages.tell_left_out(turn, event, new[0], event.left_out + left_out)
+    messages.tell_left_out(turn, event, new[0], left_out)
 
 
 def _on_resolved(turn: Turn, event: events.AlertsReceived) -> None:

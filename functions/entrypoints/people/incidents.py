@@ -77,15 +77,21 @@ def _is_let_in_by_link(request: Request, ports: Adapters, incident: str) -> bool
     token = request.args.get(LINK, "").removesuffix("/")
     if not token or _is_known(request, ports):
         return False
-    if signing.read_reading(ports.config.signing_keys, token[:MAX_TOKEN], ports.now()) != incident:
+    if _read_token(ports, token[:MAX_TOKEN]) != incident:
         raise BadRequest(403, "This link is another incident's.")
     return True
+
+
+def _read_token(ports: Adapters, token: str) -> str:
+    """The incident of a card's link, or ALL. Raises BadRequest."""
+    (incident,) = signing.read_link(ports.config.signing_keys, signing.READING, token, ports.now(), "This link has expired.")
+    return incident
 
 
 def _sign_in(request: Request, ports: Adapters) -> Response:
     """Keep the token of `unstick link` in the browser, and open the list without it in the address. Raises BadRequest."""
     token = request.args[LINK][:MAX_TOKEN]
-    if signing.read_reading(ports.config.signing_keys, token, ports.now()) != ALL:
+    if _read_token(ports, token) != ALL:
         raise BadRequest(403, "This link is an incident's.")
     secure = "; Secure" if ports.rules.public_url.startswith("https:") else ""
     cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax{secure}"
@@ -97,7 +103,7 @@ def _is_signed_in(request: Request, ports: Adapters) -> bool:
     """Whether the browser opened a link of `unstick link`, and its time is not over."""
     with suppress(BadRequest):
         token = request.cookies.get(COOKIE, "")[:MAX_TOKEN]
-        return bool(token) and signing.read_reading(ports.config.signing_keys, token, ports.now()) == ALL
+        return bool(token) and _read_token(ports, token) == ALL
     return False
 
 

@@ -241,10 +241,10 @@ def test_an_alert_that_joins_is_answered_as_held_or_as_still_to_be_decided(at):
     assert (result.reply.reason, result.document.incident.due) == (Reason.DUPLICATE, NOW + 100.0)
 
 
-def test_those_that_webhook_and_incident_left_out_are_counted_together():
+def test_those_that_an_incident_left_out_are_counted():
     """The incident takes 50 alerts, the first five with their links."""
-    cases = (case(fingerprint=f"fp-{number}", panel_url="https://g/1") for number in range(51))
-    result = moved(EMPTY, replace(alerted(*cases), left_out=1))
+    cases = (case(fingerprint=f"fp-{number}", panel_url="https://g/1") for number in range(52))
+    result = moved(EMPTY, alerted(*cases))
     assert [bool(one.links) for one in result.document.incident.triggers] == [True] * 5 + [False] * 45
     full = [message for message in result.document.to_tell if "incident_full" in message.id]
     assert {message.channel for message in full} == {"ops", "duty"}
