@@ -241,17 +241,9 @@ def close(turn: Turn, ending: Ending, card_input: CardInput, *, tell: bool = Tru
         escalation = _to_escalation(document, incident, card_input)
     elif ending is Ending.RECOVERED and not _left_escalated(document, incident):
         escalation = None
-    outcomes = _drop_oldest((*document.outcomes, outcome))
+    outcomes = (*document.outcomes, outcome)[-OUTCOMES_KEPT:]
     turn.document = replace(turn.document, outcomes=outcomes, incident=None, escalation=escalation)
     _archive(turn, incident, outcome)
-
-
-def _drop_oldest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """At most `OUTCOMES_KEPT`. Holds go first: the held alert is only posted again."""
-    if len(outcomes) <= OUTCOMES_KEPT:
-        return outcomes
-    dropped = next((place for place, outcome in enumerate(outcomes[:-1]) if not outcome.settles), 0)
-    return (*outcomes[:dropped], *outcomes[dropped + 1 :])
 
 
 def _archive(turn: Turn, incident: Incident, outcome: Outcome) -> None:

@@ -25,7 +25,6 @@ MESSAGES_KEPT = 100  # a chat that is down for a day leaves no more to post; the
 HOLDS_KEPT = 60
 TEXT_KEPT = 300
 LINKED_TRIGGERS = 5  # number of alerts of an incident that keep their links: cards show those of the first
-BUNDLES_KEPT_S = 86400.0
 THREADS_KEPT = 20
 BUNDLED_KEPT = 1000
 
@@ -125,8 +124,7 @@ def post_hold(turn: Turn, card_input: CardInput, mark: str, *, bundled: bool = F
         return False
     recent = {key: last for key, last in turn.document.holds.items() if turn.at - last.at < SAME_HOLD_S}
     holds = recent | dict.fromkeys(_to_keys(triggers, reason), Hold(reason, turn.at))
-    newest = sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT]
-    turn.document = replace(turn.document, holds=dict(newest))
+    turn.document = replace(turn.document, holds=dict(list(holds.items())[-HOLDS_KEPT:]))
     post(turn, card_input, f"{mark}-{reason.value}", bundle=reason.value if bundled else "")
     return not bundled
 
@@ -259,8 +257,7 @@ def on_bundle(turn: Turn, event: Bundled) -> None:
     new = event.ids - set(document.bundled)
     if not new:
         return
-    recent = {name: at for name, at in document.bundled.items() if turn.at - at < BUNDLES_KEPT_S}
-    bundled = list({**recent, **dict.fromkeys(sorted(new), turn.at)}.items())[-BUNDLED_KEPT:]
+    bundled = list({**document.bundled, **dict.fromkeys(sorted(new), turn.at)}.items())[-BUNDLED_KEPT:]
     turn.document = replace(document, bundled=dict(bundled))
     by_channel: dict[str, list[Waiting]] = {}
     for message, waiting in event.waiting.items():

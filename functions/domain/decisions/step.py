@@ -145,7 +145,7 @@ def step(
 
 
 def _note_history(before: Document, after: Document, now: float) -> Document:
-    """Add an entry to the incident's history if phase, reason or attempt have changed. The first and the last ones are kept."""
+    """Add an entry to the incident's history if phase, reason or attempt have changed."""
     incident, former = after.incident, before.incident
     if incident is None:
         return after
@@ -153,9 +153,7 @@ def _note_history(before: Document, after: Document, now: float) -> Document:
     if former is not None and now_is == (former.id, former.phase, former.reason, former.attempt):
         return after
     history = (*incident.history, HistoryEntry(now, incident.phase, incident.reason, incident.detail, incident.attempt))
-    if len(history) > HISTORY_KEPT:
-        history = (*history[: HISTORY_KEPT // 2], *history[-HISTORY_KEPT // 2 :])
-    return replace(after, incident=replace(incident, history=history))
+    return replace(after, incident=replace(incident, history=history[-HISTORY_KEPT:]))
 
 
 def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:

@@ -15,7 +15,6 @@ from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import (
     Channel,
-    Holder,
     QueueHistory,
     QueueSnapshot,
     Reading,
@@ -161,7 +160,7 @@ def note_snapshot(state: QueueState, reading: Reading) -> QueueState:
         held_curve=extend(state.held_curve, snapshot.at, snapshot.unacked, snapshot.history.unacked),
         head_at=snapshot.head_at,
         consumers=snapshot.consumers,
-        holders=tuple(_held_on(state, holder, snapshot.holders) for holder in snapshot.holders),
+        holders=snapshot.holders,
     )
 
 
@@ -179,22 +178,7 @@ def extend(curve: Samples, at: float, value: int | None, samples: Samples) -> Sa
     if not curve and samples:
         ahead = at - samples[-1][0]
         curve = tuple((when + ahead, before) for when, before in samples[-24:-1])
-    curve = (*curve, (at, value))
-    if len(curve) > CURVE_POINTS:  # drop every other point of the older half
-        half = len(curve) // 2
-        curve = curve[:half:2] + curve[half:]
-    return curve
-
-
-def _held_on(state: QueueState, holder: Holder, all_now: tuple[Holder, ...]) -> Holder:
-    """The holder, with since when it has held messages: earlier looks reach further back than samples.
-    Only if it stood still at the last look already, and no other has its host and name."""
-    who, last_at = (holder.host, holder.name), state.curve[-1][0] if state.curve else -math.inf
-    same = [other for other in state.holders if (other.host, other.name) == who]
-    alone = len(same) == 1 == sum((other.host, other.name) == who for other in all_now)
-    if not alone or holder.since is None or same[0].since is None or holder.since > last_at:
-        return holder
-    return replace(holder, since=min(holder.since, same[0].since))
+    return (*curve, (at, value))[-CURVE_POINTS:]
 
 
 # --- one snapshot -------------------------------------------------------------------------------------------------------------

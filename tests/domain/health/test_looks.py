@@ -5,7 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.health.looks import judge_health, note_snapshot, remember_history
+from functions.domain.health.looks import judge_health, remember_history
 from functions.domain.health.rows import Terms
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Health, Proof
@@ -188,25 +188,3 @@ def test_the_oldest_message_may_be_stuck_whatever_else_moves(looks, health):
     assert health is not Health.LIKELY or str(judged.why) == "the oldest message is 16 min 21 s old and still in the queue"
     judged, _ = judge_health(SYMPTOM, replace(POOL, at=NOW), WATCHED, NOW)
     assert judged.health is Health.WELL, "only where the runbook asks for it"
-
-
-@pytest.mark.parametrize(
-    ("former", "now", "since"),
-    [
-        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 120)], NOW - 400),
-        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 30)], NOW - 400),
-        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 29)], NOW - 29),
-        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "x", 1, NOW - 120)], NOW - 120),
-        ([Holder("h", "w", 1, NOW - 400)] * 2, [Holder("h", "w", 1, NOW - 120)], NOW - 120),
-        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 120)] * 2, NOW - 120),
-        ([Holder("h", "w", 1, None)], [Holder("h", "w", 1, NOW - 120)], NOW - 120),
-        ([Holder("h", "w", 1, NOW - 400), Holder("a", "w"), Holder("z", "w")], [Holder("h", "w", 1, NOW - 120)], NOW - 400),
-        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 120), Holder("a", "w"), Holder("z", "w")], NOW - 400),
-        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, None)], None),
-        ([], [Holder("h", "w", 1, NOW - 120)], NOW - 120),
-    ],
-)
-def test_how_long_it_is_held_reaches_back_to_earlier_looks(former, now, since):
-    """The last look was 30 s ago: one that has moved since then began anew."""
-    watched = replace(WATCHED, holders=tuple(former), curve=((NOW - 60.0, 1), (NOW - 30.0, 1)))
-    assert note_snapshot(watched, holding(at=NOW, holders=tuple(now))).holders[0].since == since

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.health.looks import CURVE_POINTS, note_snapshot
+from functions.domain.health.looks import CURVE_POINTS
 from functions.domain.health.recovery import Since, is_moving, judge_recovery, say_same_again, say_survivor
 from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, Looks, QueueState
@@ -182,10 +182,6 @@ def test_the_curve_stays_small_and_keeps_its_end():
     assert len(watched.curve) <= CURVE_POINTS
     assert watched.curve[-1] == (NOW + 419.0, 101)
     assert list(watched.curve) == sorted(watched.curve)
-    # Of the older half every other point stays.
-    for points, kept in ((119, [*range(119)]), (120, [*range(0, 60, 2), *range(60, 120)])):
-        full = replace(WATCHED, curve=tuple((NOW + n, n) for n in range(points)))
-        assert [depth for _, depth in note_snapshot(full, snapshot(7, at=NOW + 500.0)).curve] == [*kept, 7]
 
 
 def test_figures_of_before_the_end_do_not_count_however_long_the_process_took():
