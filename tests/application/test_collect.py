@@ -9,7 +9,7 @@ from functions.application import reconcile
 from functions.domain.model.codes import Action, Phase
 from functions.domain.model.events import Reply, TimerFired
 from functions.domain.model.runbooks import EvidenceJob
-from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.errors import Denied, DeniedCode
 from tests.support.worlds.memory import DOWN, Memory, fails
 from tests.support.worlds.scenes import AHEAD_S, TARGET, alerted, case, rules, runbook
 
@@ -93,28 +93,17 @@ def test_a_run_that_hangs_costs_no_more_than_within():
     assert card.evidence == ("MainThread in recv", "read_reply (smtp.py:41)")
 
 
-def test_a_lost_answer_is_no_evidence():
-    """When its time is up, the restart is made without it; of a run that failed its lines help to repair the job."""
-    ports = outside()
-    ports.before = fails("collect", error=Unavailable("Rundeck", "is silent"))
-    told(ports)
-    wait(ports, WITHIN_S)
-    assert started(ports)[-1] == "run inc-1.1"
-    assert ("Evidence", "incomplete: the start of its job was not answered") in ports.posts[0][1].facts
-    ports = outside()
-    told(ports)
-    ended(ports, "py-spy: Permission denied\n", "failed")
-    wait(ports, 3.0)
-    card = ports.posts[0][1]
-    assert ("Evidence", "incomplete: execution evidence-1 ended as failed") in card.facts
-    assert card.evidence == ("py-spy: Permission denied",)
-
-
 BUSY = Denied("Rundeck", "the job is already running", code=DeniedCode.BUSY)
 
 
 @pytest.mark.parametrize(
-    ("where", "error", "why"), [("collect", BUSY, f"incomplete: {BUSY.detail}"), ("evidence", DOWN, ""), ("archive", DOWN, None)]
+    ("where", "error", "why"),
+    [
+        ("collect", BUSY, f"incomplete: {BUSY.detail}"),
+        ("collect", DOWN, "incomplete: the start of its job was not answered"),
+        ("evidence", DOWN, ""),
+        ("archive", DOWN, None),
+    ],
 )
 def test_nothing_that_fails_holds_the_restart(where: str, error: Exception, why: str | None):
     """Whatever can't be reached, at the latest after `within` the restart is made, at once if the run was refused."""

@@ -11,14 +11,13 @@ from flask import Flask, request
 from msgspec.structs import replace
 
 from functions.adapters.chats import slack
-from functions.application import history, reconcile
+from functions.application import history
 from functions.application.documents import archive_path, encode
-from functions.application.history import find, read_newest, read_open
+from functions.application.history import find, read_newest
 from functions.bootstrap import Adapters
 from functions.config.settings import Named, Report
 from functions.domain.model.codes import Ending, Phase
-from functions.domain.model.events import TimerFired
-from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome
+from functions.domain.model.incidents import Archive, Incident, Outcome
 from functions.entrypoints import report_request
 from functions.entrypoints.report_request import report_channels, report_days
 from functions.runtime.errors import Denied, Unavailable
@@ -73,20 +72,6 @@ def test_an_archived_one_is_found_by_its_day_and_one_that_took_longer_by_its_nam
         assert world.read <= 5
 
 
-def test_an_open_one_and_one_that_waits_for_its_record_are_found(world: Any):
-    """And nothing else is; what can't be read is counted."""
-    waiting = Archive(TARGET, replace(INCIDENT, id="waits"), Outcome("waits", Ending.HELD, None, NOW, ()))
-    world.put("t-1", Document("t-1", TARGET, replace(INCIDENT, id="open"), to_archive=(waiting,), due=NOW))
-    world.put("t-2", Document("t-2", TARGET, replace(INCIDENT, id="closed")))
-    world.bodies["t-3"] = (b'{"version": 99}', 1, NOW)
-    opened, unreadable = read_open(world, READ_S)
-    assert ([one.incident.id for one in opened], unreadable) == (["open", "waits"], 1)
-    assert find(world, "open", READ_S).record.outcome is None
-    assert find(world, "waits", READ_S).record.outcome is not None
-    missing = find(world, "nowhere", READ_S)
-    assert (missing.record, missing.unreadable) == (None, 1)
-
-
 def test_of_a_long_archive_only_the_newest_records_are_read(world: Any):
     """Newest first, however old they are; without older ones it says so."""
     for n in range(60):
@@ -96,34 +81,6 @@ def test_of_a_long_archive_only_the_newest_records_are_read(world: Any):
     assert world.read == 10
     every = read_newest(world, 100, READ_S)
     assert (len(every.kept), every.archived > every.read, every.broken) == (60, False, ())
-
-
-def test_what_is_broken_is_counted_and_the_others_are_shown(world: Any):
-    """One bad record doesn't hide a page full of good ones."""
-    for n in range(5):
-        world.ended(f"i-{n}", days_ago=n)
-    world.archived[world.ended("broken")] = b"{"
-    newest = read_newest(world, 100, READ_S)
-    assert ([row.card.incident for row in newest.kept], len(newest.broken)) == ([f"i-{n}" for n in range(5)], 1)
-
-
-def test_an_empty_archive_has_no_rows(world: Any):
-    assert read_newest(world, 10, READ_S).kept == ()
-    assert find(world, "20261123-181205-7f3a9c21", READ_S).record is None
-
-
-def test_an_escalation_stands_until_its_document_says_otherwise_for_a_day(world: Any):
-    """A document that can't be read hides no incident that is archived."""
-    name = time.strftime("%Y%m%d-%H%M%S-i", time.gmtime(NOW))
-    record = Archive(TARGET, replace(INCIDENT, id=name), Outcome(name, Ending.ESCALATED, None, NOW - 60, ()))
-    world.archived[archive_path(record)] = encode(record)
-    assert find(world, name, READ_S).record.escalation is None
-    world.bodies[TARGET.key] = (b'{"version": 99}', 1, None)
-    assert find(world, name, READ_S).record.escalation is None
-    assert [row.card.incident for row in read_newest(world, 10, READ_S).kept] == [name]
-    world.put(TARGET.key, Document(TARGET.key, TARGET, escalation=Escalation(name, "mail-delivery", NOW - 60)))
-    assert find(world, name, READ_S).record.escalation is not None
-    assert [row.card.urgency for row in read_newest(world, 10, READ_S).kept] == ["act"]
 
 
 # --- the report
@@ -171,18 +128,6 @@ def test_it_counts_the_archive_and_posts(mail: StuckMail, capsys: pytest.Capture
     assert "Stuck for 5 min in 7 days, 1 restart" in capsys.readouterr().out
 
 
-def test_a_real_incident_gets_into_the_report(tmp_path: Path) -> None:
-    """What flow archives is what the report reads: an incident that ends by itself is counted."""
-    with stuck_mail(tmp_path, mode="approve") as mail:
-        mail.alert()
-        mail.change(expires_at=1.0, due=1.0)
-        reconcile.advance(
-            mail.ports, mail.document().key, TimerFired(), reconcile.Budget(mail.ports, mail.ports.monotonic() + 20)
-        )
-        (runbook,) = history.compose_report(mail.ports, 7)[0].runbooks
-        assert (runbook.now.incidents, runbook.now.restarts) == (1, 0)
-
-
 def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
     """A garbled record and one of a newer release are counted as unread; the rest is shown."""
     mail.alert()
@@ -207,14 +152,6 @@ def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
     assert client(mail).post("/").status_code == 503
 
 
-def test_a_store_that_is_down_is_an_error_to_the_scheduler(mail: StuckMail, tmp_path: Path) -> None:
-    """503, so that it comes again."""
-    broken = replace(mail.ports.config.store.adapter, path=str(tmp_path))
-    config = mail.ports.config
-    mail.ports = Adapters(replace(config, store=replace(config.store, adapter=broken)))
-    assert client(mail).post("/").status_code == 503
-
-
 def library(days: int, a_day: int) -> World:
     """So many records of each of the last days, each of an incident that was stuck for a minute."""
     ports = World()
@@ -233,14 +170,6 @@ def test_a_large_archive_is_read_as_far_as_the_bound() -> None:
     cost, card = history.compose_report(ports, 30)
     assert (cost.now.incidents, cost.read, cost.archived, ports.read) == (10_000, 10_000, 50_000, 10_000)
     assert card.text[0] == "Only 10,000 of 50,000 archived incidents were read, so the figures are too low."
-
-
-def test_older_records_are_not_even_read() -> None:
-    """Only the days of the two periods are listed."""
-    ports = library(days=50, a_day=10)
-    cost, card = history.compose_report(ports, 7)
-    assert (cost.now.incidents, ports.read) == (80, 150)
-    assert "Only " not in str(card.text)
 
 
 def test_a_slow_store_ends_the_reading_in_time() -> None:

@@ -17,7 +17,6 @@ from functions.domain.cards.content import CardInput
 from functions.domain.decisions.endings import close
 from functions.domain.decisions.messages import post, to_alert_ref
 from functions.domain.decisions.turn import Turn
-from functions.domain.health.looks import before_restart
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Reply, TimerFired
@@ -42,7 +41,6 @@ from tests.support.worlds.scenes import (
     rules,
     runbook,
     seen,
-    snapshot,
     trigger,
     well,
 )
@@ -143,15 +141,6 @@ def test_invented_alerts_flood_no_chat(reason):
     assert ports.document(reason.replace("_", "-")).due == pytest.approx(ports.clock + 3600.0, abs=2.0)
 
 
-def test_the_same_test_again_and_again_floods_no_chat_either():
-    """Each press of the Test button is told, up to five in an hour."""
-    ports = Memory()
-    for _ in range(40):
-        handle_notification(ports, [turned_away("TestAlert", reason=Reason.TEST_ALERT)], ports.budget())
-    assert [card.kind for _, card in ports.posts] == ["test"] * 5
-    assert [card.kind for card in told_later(ports, "test-alert")] == ["bundle"]
-
-
 # --- lists -------------------------------------------------------------------------------------------------------------
 
 
@@ -224,19 +213,6 @@ def test_the_sweep_begins_with_what_is_overdue_longest(error):
     assert ("ERROR", "sweep failed for a document", "doc-f") in lines
 
 
-@pytest.mark.parametrize(("budget_s", "stepped"), [(15.0, ["doc-c", "doc-b"]), (45.0, ["doc-c", "doc-b", "doc-a"])])
-def test_the_sweep_ends_with_its_budget(budget_s, stepped):
-    """One document may take all of it; what it did not come to is not counted."""
-    ports = Memory(mail=well)
-    overdue(ports, {"doc-a": 100.0, "doc-b": 200.0, "doc-c": 300.0})
-
-    def slow(name: str) -> None:
-        ports.clock += 10.0 if name.startswith("load doc-") else 0.0
-
-    ports.before = slow
-    assert (sweep(ports, ports.budget(budget_s)), swept(ports)) == (len(stepped), stepped)
-
-
 # --- what it may cost --------------------------------------------------------------------------------------------------
 
 
@@ -281,12 +257,6 @@ def test_what_was_left_out_is_decided_when_it_comes_again():
     joined = moved(full, replace(alerted(), cases=(of_queue(99),)))
     assert len(joined.document.incident.queues) == QUEUES_KEPT
     assert [message.id for message in joined.document.to_tell if "incident_full" in message.id]
-
-
-def test_consumers_are_remembered_up_to_a_size():
-    """Their names recognize new ones after the restart; 2,000 characters of them are kept."""
-    for ids in (("a" * 1000, "b" * 1000), ("a" * 1000, "b" * 1001)):
-        assert before_restart(snapshot(ids=ids)).consumer_ids == (ids if len(ids[1]) == 1000 else None)
 
 
 def test_a_document_keeps_the_newest_messages_and_records_while_nothing_can_be_delivered():

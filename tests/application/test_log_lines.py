@@ -6,12 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from functions.application import reconcile
-from functions.application.ports import Mismatch
-from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.events import AlertsReceived, Event, TimerFired
-from functions.domain.model.incidents import AfterRestart, Document, Outcome
-from functions.domain.model.observations import Execution, Pause
-from functions.domain.model.runbooks import Limits
+from functions.domain.model.codes import Phase
+from functions.domain.model.events import Event, TimerFired
+from functions.domain.model.incidents import AfterRestart, Document
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from tests.support.worlds.memory import DOWN, Memory, fails
 from tests.support.worlds.scenes import (
@@ -23,10 +20,7 @@ from tests.support.worlds.scenes import (
     document,
     execution,
     incident,
-    rules,
-    runbook,
     snapshot,
-    trigger,
     verifying,
     well,
 )
@@ -69,12 +63,10 @@ def test_a_decision_is_a_line():
     assert (severity, message, fields["outcome"]) == ("INFO", "suspicion cleared; nobody was told", "passed")
 
 
-OLD = tuple(Outcome(f"inc-0{n}", Ending.HELD, Reason.PAUSED, NOW - 9000, (trigger(fingerprint=f"fp-{n}"),)) for n in range(20))
 FAILED = execution(11, started=-60, ended=-50, status="failed", tag="inc-1.1")
 LAST_TRY = document(incident(Phase.VERIFYING, attempt=2, restarts=2, execution=FAILED, began_at=NOW - 900))
 
 
-@pytest.mark.parametrize("before", [0, 1, 20])
 @pytest.mark.parametrize(
     ("open_document", "mail", "severity", "outcome", "code"),
     [
@@ -84,9 +76,9 @@ LAST_TRY = document(incident(Phase.VERIFYING, attempt=2, restarts=2, execution=F
             joined_at=NOW - 99) for one in verifying().incident.queues)), well, "NOTICE", "recovered", "", id="recovered"),
     ],
 )  # fmt: skip
-def test_the_end_of_an_incident_is_a_line_with_its_outcome(before, open_document, mail, severity, outcome, code):
-    """An escalation is an error, and so found by whoever watches those; however many outcomes a document has already."""
-    ports = holding(replace(open_document, outcomes=OLD[:before]), mail=mail)
+def test_the_end_of_an_incident_is_a_line_with_its_outcome(open_document, mail, severity, outcome, code):
+    """An escalation is an error, and so found by whoever watches those."""
+    ports = holding(open_document, mail=mail)
     if open_document is LAST_TRY:
         ports.clock += 600.0
     answered = {} if outcome == "recovered" else {"action": "held"}
@@ -109,23 +101,6 @@ def test_what_an_incident_waits_for_is_a_line_once():
     ports.executions, ports.before = [ours], lambda name: None
     ports.clock = ports.document(KEY).due
     assert logged(ports, TimerFired()) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "error", "severity", "said"),
-    [
-        ("run", Unavailable("rundeck", "is silent"), "WARNING", "no response to the start request; it may have started: "),
-        ("abort", DOWN, "ERROR", "execution 99 could not be aborted: "),
-        ("abort", Denied("rundeck", "no right"), "ERROR", "execution 99 could not be aborted: "),
-    ],
-)
-def test_what_failed_beside_the_restart_is_a_line(name, error, severity, said):
-    """It holds nothing up."""
-    ports = Memory()
-    mismatch = fails("run", error=Mismatch("rundeck", Execution("99", "http://rundeck/99", "running")))
-    failing = fails(name, error=error)
-    ports.before = lambda called: (failing(called), mismatch(called))[0]
-    assert [line[0] for line in logged(ports) if line[1].startswith(said)] == [severity]
 
 
 @pytest.mark.parametrize("error", [DOWN, Denied("store", "no right"), Conflict(KEY)])
@@ -151,20 +126,3 @@ def test_what_came_of_acting_and_could_not_be_saved_is_a_line(error, is_paused):
         assert ports.document(KEY).incident.phase is Phase.STARTING
     said = "posted messages not saved; they may be posted again" if is_paused else "the result of the start was not saved"
     assert [line.partition(":")[0] for line in lines] == ([] if isinstance(error, Conflict) else [said])
-
-
-def test_a_bundle_that_could_not_be_made_is_a_line_and_waits():
-    """Its messages go out with the next wake-up."""
-    event = AlertsReceived((case(),), "inc-1", crowd=True)
-    ports = Memory(rules=rules(runbook(limits=Limits())))
-    ports.put("pause", Pause("x", "anna", NOW))
-    assert logged(ports, event)[-1][1] == "held: paused"
-    for error in (DOWN, Denied("store", "no right")):
-        ports.clock = ports.document(KEY).due
-        ports.before = fails("list", error=error)
-        lines = logged(ports, TimerFired())
-        assert [message.partition(":")[0] for _, message, _ in lines] == ["messages about paused wait for the next wake-up"]
-        assert (ports.posts, len(ports.document(KEY).to_tell)) == ([], 2)
-    ports.clock, ports.before = ports.document(KEY).due, lambda name: None
-    assert logged(ports, TimerFired()) == []
-    assert {card.kind for _, card in ports.posts} == {"bundle"}

@@ -7,7 +7,7 @@ import pytest
 from functions.application import signing
 from functions.domain.model.codes import VERSION
 from functions.runtime.secrets import SecretRef
-from testbed.unstick_process import job_id, runbook
+from testbed.unstick_process import runbook
 from tests.support.worlds.one_machine import Place, handed_over, payload_of
 
 pytestmark = pytest.mark.usefixtures("patient_code")
@@ -87,30 +87,7 @@ def test_alerts_that_were_handed_over_go_to_the_targets_of_now(place):
     assert len(place.documents()) == 2
 
 
-def all_delivered(place: Place) -> None:
-    for payload in place.wake_ups():
-        place.delivered(payload)
-
-
 # --- two deployments on one target -------------------------------------------------------------------------------------
-
-
-def deployed(place: Place, name: str) -> None:
-    """Turn to the deployment with this name: the same configuration, a store of its own."""
-    folder = place.folder / name
-    folder.mkdir(exist_ok=True)
-    local = {"local": {"path": str(folder / "unstick.db")}}
-    place.configured(store=local, scheduler=local)
-
-
-def test_a_second_deployment_goes_on_from_the_first_ones_restart(place):
-    """Grafana notifies both: the later one finds the run in Rundeck's history and verifies it."""
-    place.rundeck.state.jobs[job_id("mail")].duration_s = 1.5
-    place.alerted()
-    deployed(place, "second")
-    place.alerted()
-    assert len(place.rundeck.posts()) == 1
-    assert "is already being restarted" in place.cards()
 
 
 # --- Rundeck starts nothing
