@@ -130,14 +130,14 @@ def blank(case: Any) -> bool:
     return isinstance(case.body, bytes) and not case.body.strip()
 
 
-def statuses(world: World, name: str, mode: GenerationMode, *, proven: bool, examples: int = EXAMPLES) -> Counter[int]:
+def statuses(world: World, name: str, mode: GenerationMode, *, proven: bool) -> Counter[int]:
     """Ask, hold every answer against the description, and count."""
     asked, counted = OPERATIONS[name], Counter[int]()
     described = operations(credentials=not proven)[name]
     client = world.place.entry(asked.function)
 
     @settings(
-        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False
+        max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False
     )
     @given(case=described.as_strategy(mode).map(plain), ours=st.booleans())
     def ask(case: Any, ours: bool) -> None:
@@ -166,9 +166,3 @@ def test_requests_made_of_the_description_are_answered_as_described(world: World
             break
     assert counted.total() >= 2 * EXAMPLES
     assert OPERATIONS[name].seen <= set(counted), counted
-
-
-def test_a_proven_notification_starts_one_run(world: World):
-    """The requests reach as far as they can, and the same alert again and again starts nothing more."""
-    statuses(world, "notify", GenerationMode.POSITIVE, proven=True, examples=15)
-    assert len(world.place.rundeck.posts()) == 1

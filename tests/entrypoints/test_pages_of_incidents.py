@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urljoin
 
 import pytest
 from werkzeug.test import TestResponse
@@ -13,8 +12,6 @@ from functions.application.documents import archive_path, encode
 from functions.domain.model.codes import Action, Ending
 from functions.domain.model.events import Acknowledged, Resumed
 from functions.domain.model.incidents import Archive, Evidence, Outcome
-from testbed.unstick_process import alert, notification, signed
-from tests.support.worlds.one_machine import Place
 from tests.support.worlds.scenes import change
 from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, words
 
@@ -178,39 +175,3 @@ def test_an_escalation_burns_until_it_is_over(mail: StuckMail):
     mail.advance(Resumed("anna"))
     assert sorted(states()) == sorted([(escalated, "over"), (recovered, "fine")])
     assert "Ended mail-delivery was" in words(read(mail, f"/incidents/{escalated}", **TOKEN))
-
-
-def test_what_is_not_there_is_404_and_leads_to_the_list(mail: StuckMail):
-    """Whatever the path is."""
-    ids = ("nothing-here", "20261123-181205-00000000", "20261123-181205-00000000/", "a" * 200, "99999999-999999-x")
-    for name in (*ids, "..%2F..%2Fdocuments%2Fpause"):
-        page = read(mail, f"/incidents/{name}", **TOKEN)
-        leads = re.search('href="([^"]+)"[^>]*>All incidents<', page.text)
-        assert page.status_code == 404
-        assert leads is not None
-        assert urljoin(f"{PUBLIC_URL}/incidents/{name}", leads[1]) == f"{PUBLIC_URL}/incidents"
-
-
-def test_a_store_that_does_not_answer_is_503(mail: StuckMail, tmp_path: Path):
-    """Without details, which the log has."""
-    incident = mail.incident().id
-    for file in tmp_path.glob("unstick.db*"):
-        file.unlink()
-    (tmp_path / "unstick.db").mkdir()
-    for path in ("/incidents", f"/incidents/{incident}"):
-        page = read(mail, path, **TOKEN)
-        assert (page.status_code, page.headers["Retry-After"]) == (503, "5")
-        assert str(tmp_path) not in page.text
-
-
-def test_the_webhook_hands_readers_on_and_still_takes_notifications_there(place: Place):
-    """Its path counts for nothing with a signed POST; a stranger's GET is told from a reader's."""
-    place.configured(machine_tokens=["env://UNSTICK_MACHINE_TOKEN"])
-    body = notification(alert("mail", "mail.delivery"))
-    assert place.entry("webhook").post("/incidents", data=body, headers=signed(body)).status_code == 200
-    place.rundeck.state.finish_work()
-    assert place.entry("webhook").get("/incidents").status_code == 200
-    for stranger, path in (("", "/incidents"), ("", "/incidents/x"), ("wrong", "/incidents")):
-        assert place.entry("webhook", token=stranger).get(path).status_code == 403
-    assert place.entry("webhook").open("/incidents", method="HEAD").status_code == 405
-    assert place.entry("webhook").get("/incidentsx").status_code == 405

@@ -227,15 +227,6 @@ def test_a_person_takes_an_escalation_in_the_message(started: Callable[..., Team
     assert (escalation.taken_by, escalation.due) == ("h.tanaka (Slack U0OTHER00)", None)
 
 
-def test_a_message_that_is_over_restarts_nothing(team: Team) -> None:
-    """The person who was slower is told so."""
-    approve = team.payload("approve")
-    team.press("decline", "U0OTHER00")
-    assert team.bring(approve) == 200
-    assert team.place.rundeck.posts() == []
-    assert "no longer current" in team.slack.answers[-1]["text"]
-
-
 # --- who may -----------------------------------------------------------------------------------------------------------
 
 

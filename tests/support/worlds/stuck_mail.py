@@ -128,11 +128,10 @@ class StuckMail:
         ]
         return [(key, stored.body, stored.generation) for key, stored in entries if stored is not None]
 
-    def advance(self, event: Event | None = None, ports: Adapters | None = None) -> None:
+    def advance(self, event: Event | None = None) -> None:
         """What a wake-up does, or this event."""
-        ports = ports or self.ports
-        budget = reconcile.Budget(ports, ports.monotonic() + WORK_S)
-        reconcile.advance(ports, self.document().key, event or TimerFired(), budget)
+        budget = reconcile.Budget(self.ports, self.ports.monotonic() + WORK_S)
+        reconcile.advance(self.ports, self.document().key, event or TimerFired(), budget)
 
     def pause(self, reason: str) -> None:
         self.ports.store.save("pause", encode(Pause(reason, "h.tanaka", time.time())), generation=None, due=None, timeout_s=5)
