@@ -1,4 +1,4 @@
-"""What all commands have in common: help, exit codes, errors as sentences, colours, and the page that is made of the help."""
+"""What all commands have in common: exit codes, errors as sentences, and tables."""
 
 import json
 import os
@@ -10,40 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from functions import __version__
 from functions.domain.model.incidents import Document
 from testbed.unstick_process import configuration, runbook
 from tests.cli.conftest import FIRING, Line
-from unstick import __main__, output
+from unstick import output
 from unstick.main import command_line
 
 ROOT = Path(__file__).parents[2]
-
-
-COMMANDS = [
-    "check",
-    "simulate",
-    "send",
-    "status",
-    "incident",
-    "approve",
-    "ack",
-    "pause",
-    "resume",
-    "report",
-    "link",
-    "backup",
-    "restore",
-]
-
-
-def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
-    """Not by the alphabet. `--version` says which release this is."""
-    result = CliRunner().invoke(command_line, ["--help"])
-    assert result.exit_code == 0
-    listed = [row.split()[0] for row in result.stdout.partition("Commands:")[2].splitlines() if row.strip()]
-    assert listed == COMMANDS
-    assert CliRunner().invoke(command_line, ["--version"]).stdout == f"unstick {__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["simulate"], ["pause"], ["status", "--days", "0"]])
@@ -66,17 +39,6 @@ def test_a_configuration_that_can_not_be_used_is_code_2(name: str, tmp_path: Pat
     assert result.exit_code == 2
     assert [place for place in ("runbooks[0].mode", "language", "signing_keys") if place not in result.stderr] == []
     assert "hunter2" not in result.output
-
-
-def test_it_runs_as_a_process(here: Line) -> None:
-    """`unstick status` reads ./unstick.yaml, says what is there, has no colours in a pipe, and ends with 0."""
-    here.saved(Document("closed"))
-    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
-    command = [sys.executable, "-m", "unstick", "status"]
-    done = subprocess.run(command, cwd=here.folder, env=env, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "no open incidents" in done.stdout
-    assert "\x1b" not in done.stdout
 
 
 def test_without_its_packages_it_says_how_to_get_them() -> None:
@@ -145,18 +107,3 @@ def test_a_mistake_ends_with_a_sentence(here: Line, monkeypatch: pytest.MonkeyPa
     assert said in here.run(*(word.replace("PORT", taken) for word in arguments), code=code).stderr
     assert here.rundeck.posts() == []
     assert [one.key for one in here.ports.store.list_documents(timeout_s=5)] == ["t"]
-
-
-def test_ctrl_c_while_it_starts_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its imports take most of the first half second."""
-
-    class Interrupting:
-        def find_spec(self, name: str, *_: object) -> None:
-            if name == "unstick.main":
-                raise KeyboardInterrupt
-
-    monkeypatch.delitem(sys.modules, "unstick.main")
-    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
-    with pytest.raises(SystemExit) as ended:
-        __main__.main()
-    assert ended.value.code == 130

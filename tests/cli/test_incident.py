@@ -6,16 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.grafana.request import parse
 from functions.application.documents import archive_path, encode
-from functions.application.intake import handle_notification
-from functions.application.ports import Budget
-from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, Archive, Document, Evidence, HistoryEntry, Incident, Outcome
-from functions.domain.model.observations import Execution
+from functions.domain.model.codes import Ending, Phase, Reason, Verdict
+from functions.domain.model.incidents import AfterRestart, Archive, Document, HistoryEntry, Incident, Outcome
 from functions.runtime.text import Text
-from testbed.patience import PATIENCE_S
-from testbed.unstick_process import alert, notification
 from tests.cli.conftest import Line
 from tests.support.worlds.example_stories import EXAMPLES, NOW, TARGET
 from tests.support.worlds.scenes import change
@@ -113,32 +107,3 @@ def test_as_json_nothing_is_missing_but_the_nonce(here: Line) -> None:
     assert len(runs) == 4
     assert all(entry["link"].startswith("https://rundeck.example.com/") for entry in runs)
     assert [bool(entry["lines"]) for entry in runs].count(True) == 1
-
-
-RUN = Execution("1846", "https://rundeck.example.com/execution/show/1846", "succeeded", NOW - 125, NOW - 123)
-COLLECTED = Evidence(asked_at=NOW - 126, execution=RUN, lines=('File "/app/mailer.py", line 212',))
-
-
-@pytest.mark.parametrize(
-    ("evidence", "shown"),
-    [
-        (COLLECTED, ("execution 1846: succeeded", RUN.url, list(COLLECTED.lines))),
-        (Evidence(asked_at=NOW - 126, missing="the job is already running"), ("none: the job is already running", "", [])),
-    ],
-)
-def test_the_run_that_collected_evidence_is_an_entry(here: Line, evidence: Evidence, shown: tuple[str, str, list[str]]) -> None:
-    """With its link and its lines, or why there are none."""
-    archived(here, evidence=evidence, runner_ahead_s=0.0)
-    (entry,) = [one for one in here.json("incident", ID)["timeline"] if one["kind"] == "evidence"]
-    assert (entry["text"], entry["link"], entry["lines"]) == shown
-
-
-def test_what_was_held_at_once_is_found_by_the_id_of_its_card(here: Line) -> None:
-    """Three weeks later somebody asks why it was not restarted: the switch was on, and by whom."""
-    here.run("pause", "--reason", "a broker upgrade", code=0)
-    ports = here.ports
-    cases = ports.config.match_alerts(parse(notification(alert("mail-delivery", "mail.delivery"))))
-    (held,) = handle_notification(ports, cases, Budget(ports, ports.monotonic() + PATIENCE_S)).replies
-    assert (held.action, held.reason) == (Action.HELD, Reason.PAUSED)
-    shown = " ".join(here.run("incident", held.incident, code=0).stdout.split())
-    assert "nothing was restarted; Unstick is paused" in shown

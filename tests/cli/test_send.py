@@ -1,16 +1,13 @@
-"""`send`, against Unstick in a process of its own."""
+"""`send`: what Grafana would post, and to whom."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import Request as Posted
 from urllib.request import urlopen
 
 import pytest
-import yaml
 from msgspec.structs import replace
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
@@ -21,7 +18,7 @@ from functions.runtime.errors import Denied
 from testbed.broker import free_ports
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.recorded_grafana import known
-from testbed.unstick_process import Unstick, alert, configuration, notification, runbook
+from testbed.unstick_process import alert, notification
 from tests.cli.conftest import FIRING, Line
 from unstick.notifications import sign
 
@@ -31,20 +28,6 @@ HMAC = Hmac((FIRST, SECOND), header="X-Signature", timestamp_header="X-Time")
 UNSTAMPED = replace(HMAC, timestamp_header=None)
 BASIC, BEARER = Basic("\xfcser", (FIRST, SECOND)), Bearer((TOKEN, SECOND), scheme="ApiKey")
 BODY = "{配送}".encode()
-
-
-@contextmanager
-def deployed(here: Line) -> Iterator[Unstick]:
-    """Unstick serves, and the command line has its configuration."""
-    observed = [runbook("mail-delivery", mode="observe")]
-    unstick = Unstick(here.folder / "served", configuration(here.rundeck.url, here.rabbit.url, observed))
-    file = {"local": {"path": str(unstick.database)}}
-    settings = yaml.safe_load((unstick.folder / "unstick.yaml").read_text())
-    settings |= {"public_url": unstick.url.rstrip("/"), "store": file, "scheduler": file}
-    (unstick.folder / "unstick.yaml").write_text(yaml.safe_dump(settings))
-    here.config.write_text(yaml.safe_dump(settings))
-    with unstick:
-        yield unstick
 
 
 def test_send_posts_what_grafana_would(here: Line, httpserver: HTTPServer) -> None:
@@ -83,19 +66,6 @@ def test_any_other_answer_is_code_1(here: Line, httpserver: HTTPServer, body: by
     shown = here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
     assert said in shown
     assert "html" not in shown
-
-
-def test_an_alert_goes_through_the_whole_line(here: Line) -> None:
-    """A real alert of a runbook that observes is taken as such, and so is an example, to which the labels of the runbook's
-    matchers are added; neither restarts anything."""
-    with deployed(here) as unstick:
-        taken = here.json("send", FIRING, unstick.url, "--restamp")["answer"]
-        example = here.json("send", "--example", "queue=mail.delivery", "vhost=/", unstick.url)["answer"]
-        assert [(one["runbook"], one["reason"]) for one in taken["incidents"]] == [("mail-delivery", "observe_only")]
-        assert [one["runbook"] for one in example["incidents"]] == ["mail-delivery"]
-        incidents = [document["incident"] for document in unstick.open_documents().values() if document["incident"]]
-        assert [one["phase"] for one in incidents] == ["observing"]
-    assert here.rundeck.posts() == []
 
 
 def test_an_example_without_url_is_printed(here: Line) -> None:

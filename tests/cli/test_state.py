@@ -4,7 +4,6 @@ import getpass
 import json
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,7 +12,6 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.application.announce import turn
 from functions.application.documents import decode, encode
 from functions.domain.model.alerts import NO_RUNBOOK_KEY, Target, TurnedAway
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
@@ -21,9 +19,9 @@ from functions.domain.model.incidents import Archive, Document, Escalation, Inci
 from functions.domain.model.observations import Pause
 from functions.runtime.text import Text
 from testbed.unstick_process import job_id, runbook
-from tests.cli.conftest import FIRING, Line
+from tests.cli.conftest import Line
 from tests.support.worlds.scenes import change
-from unstick.output import columns, local_time
+from unstick.output import local_time
 
 NOW = time.time()
 TARGET = Target("t-1", "http://127.0.0.1:1", job_id("mail-delivery"), {"service": "mail-delivery"})
@@ -201,21 +199,6 @@ def test_a_chat_that_is_down_is_said_and_stops_nothing(here: Line, monkeypatch: 
     assert here.json("status", code=1)["open"][0]["to_tell"] == 1
 
 
-def test_pausing_at_once_loses_no_switch(here: Line) -> None:
-    """Eight people press at once: all succeed, by compare-and-set with retries, and the switch is on."""
-    ports = here.ports
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda number: turn(ports, Pause(f"reason {number}", "me", NOW)), range(8)))  # raises what one raised
-    assert switch(here).on is True
-
-
-def test_a_switch_of_a_newer_release_is_left_alone(here: Line) -> None:
-    """It holds every restart as it is; code 1 and what to do."""
-    here.write("pause", json.dumps({"version": VERSION + 1, "on": True}).encode())
-    assert "newer release" in here.run("pause", "--reason", "x", code=1).stderr
-    assert "newer release" in here.run("resume", code=1).stderr
-
-
 @pytest.mark.parametrize("named", ["service=mail-delivery", "t-1", "mail-delivery"])
 def test_an_escalated_target_is_freed_by_any_of_its_names(here: Line, named: str) -> None:
     """By key, name or option value; it is announced, and the next alert is decided as usual."""
@@ -327,17 +310,3 @@ def test_an_approval_goes_on_to_the_restart_unless_it_comes_too_late(here: Line)
 def test_the_report_is_posted_where_the_configuration_says(here: Line) -> None:
     """With --post as the weekly report does, and JSON stays JSON."""
     assert here.json("report", "--post")["told"] == ["console"]
-
-
-def test_a_terminal_of_80_columns_is_enough(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line is longer, but for one word that can't be broken, such as a URL."""
-    monkeypatch.setenv("COLUMNS", "80")
-    here.configured(runbook("mail-delivery"), runbook("a-second-service-with-a-name-that-is-long"))
-    here.saved(opened())
-    here.saved(escalated("t-2", "another-service-with-a-long-name"))
-    archived(here, NOW - 60, "20261126-120000-0123abcd")
-    reason = "the broker is upgraded tonight by the team that runs it, see the announcement of last week"
-    commands = (["status"], ["check"], ["report"], ["simulate", FIRING, "--restamp"], ["pause", "--reason", reason])
-    for arguments in commands:
-        lines = here.run(*arguments).stdout.splitlines()
-        assert [line for line in lines if columns(line) > 80 and len(line.split()) > 1] == []
