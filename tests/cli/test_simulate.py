@@ -12,7 +12,7 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.decisions.guards import GUARDS
 from functions.domain.decisions.matching import target_key
 from functions.domain.model.incidents import Document, Escalation, QueueState
-from testbed.unstick_process import alert, job_id, notification, runbook
+from testbed.unstick_process import alert, job_id, notification
 from tests.cli.conftest import FIRING, RECORDINGS, Line
 
 SERVICE = {"service": "mail-delivery"}

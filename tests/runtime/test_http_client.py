@@ -1,6 +1,5 @@
 """The door to other systems' HTTP: whatever comes back, and however much, the caller's time and memory are bounded."""
 
-import socketserver
 import time
 from pathlib import Path
 
@@ -113,15 +112,3 @@ def test_a_secret_that_no_header_can_carry_is_an_error_like_any_other() -> None:
     with pytest.raises(Unavailable, match="characters that HTTP can't carry") as caught:
         http_client.request("Rundeck", "GET", "http://127.0.0.1:1/", timeout_s=PATIENCE_S, headers={"X-Token": "hunter–2"})
     assert "hunter" not in str(caught.value)
-
-
-def test_a_server_that_speaks_no_tls_is_told_from_one_that_is_not_trusted() -> None:
-    """As where http is right and https was written."""
-
-    class Plain(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.recv(65536)
-            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    with Serving(Plain) as server, pytest.raises(Unavailable, match=r"127\.0\.0\.1: TLS failed \(WRONG_VERSION_NUMBER\)"):
-        http_client.request("Rundeck", "GET", f"https://127.0.0.1:{server.port}/", timeout_s=PATIENCE_S)

@@ -54,14 +54,6 @@ def manager(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Manager:
     return Manager(httpserver)
 
 
-def test_an_environment_variable_is_read_as_bytes(monkeypatch):
-    """env://NAME yields the variable's bytes, and a change shows at once."""
-    monkeypatch.setenv("A_TOKEN", "pässword\n")
-    assert SecretRef("env://A_TOKEN").read() == "pässword\n".encode()
-    monkeypatch.setenv("A_TOKEN", "next")
-    assert SecretRef("env://A_TOKEN").read() == b"next"
-
-
 @pytest.mark.parametrize(
     ("content", "secret"),
     [(b"abc", b"abc"), (b"abc\n", b"abc"), (b"abc\n\n", b"abc\n"), (b" abc \r\n", b" abc \r"), (b"\x00\xff\n", b"\x00\xff")],
@@ -248,12 +240,6 @@ def test_a_key_that_others_may_know_signs_nothing(tmp_path):
         assert "chmod 600" in str(caught.value)
     path.chmod(0o600)
     assert SecretRef(f"file://{path}", made=True).read() == b"k" * 64
-
-
-def test_a_key_that_can_not_be_made_says_where(tmp_path):
-    """A folder that isn't there, as before the first start of a service."""
-    with pytest.raises(Denied, match=f"{tmp_path}/absent.*No such file"):
-        SecretRef(f"file://{tmp_path}/absent/unstick.db.key", made=True).read()
 
 
 @pytest.mark.parametrize("endpoint", ["http://example.com", "https://127.0.0.1:1", "127.0.0.1:80"])
