@@ -365,26 +365,6 @@ def test_a_restarted_alert_writes_its_document_twice(trouble, saves, posts):
     assert (sent(ports), ports.document(KEY).to_tell) == (["run inc-1.1"], ())
 
 
-def test_what_a_slow_chat_took_is_not_posted_again():
-    """Seconds for each message, and another channel beside it: what was not posted in time is, by the wake-ups that follow."""
-    ports = InTime()
-    waiting = tuple(Message(f"m{n}@slow", "slow", Card("held", "act", f"message {n}")) for n in range(6))
-    there = Document(KEY, TARGET, to_tell=(*waiting, Message("m@ops", "ops", Card("held", "act", "message"))), due=NOW)
-    ports.put(KEY, there)
-
-    def slowly(name: str) -> None:
-        ports.clock += 2.7 if name == "post slow" else 0.0
-
-    ports.before = slowly
-    for _ in range(4):
-        ports.clock = max(ports.clock, ports.document(KEY).due or 0.0)
-        reconcile.advance(ports, KEY, TimerFired(), ports.budget(60.0))
-    assert not ports.document(KEY).open
-    assert sorted((where, card.headline) for where, card in ports.posts) == sorted(
-        [("ops", "message"), *[("slow", f"message {n}") for n in range(6)]]
-    )
-
-
 # --- saved or lost ---------------------------------------------------------------------------------------------------
 
 

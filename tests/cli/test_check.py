@@ -1,7 +1,6 @@
 """`check`: everything is asked, nothing is changed, and each mistake comes with its remedy."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,6 @@ from tests.cli.conftest import Line
 
 NEVER_S = 600.0
 MAIL = ("--label", "queue=mail.delivery", "--label", "vhost=/")
-ONE_QUEUE = Path(__file__).parents[2] / "examples" / "one-queue.yaml"
 
 
 def findings(here: Line, *arguments: str, code: int) -> dict[str, dict[str, Any]]:
@@ -54,16 +52,6 @@ def test_all_is_well(here: Line) -> None:
     assert here.ports.store.list_documents(timeout_s=5) == []
     shown = here.run("check").output + here.run("check", "--json").output
     assert [secret for secret in (HMAC_SECRET, SIGNING_KEY, here.rundeck.token, "secret\n") if secret in shown] == []
-
-
-def test_the_least_configuration_has_nothing_to_look_at(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """examples/one-queue.yaml: its part of `check` is all right, and the key that it names is there and readable."""
-    monkeypatch.chdir(here.folder)
-    here.config.write_text(ONE_QUEUE.read_text(encoding="utf-8"), encoding="utf-8")
-    lines = findings(here, code=1)
-    assert {line["ok"] for name, line in lines.items() if name.startswith("Configuration")} == {True}
-    assert lines["Secrets: signing_keys[0]"]["ok"]
-    assert [path.name for path in here.folder.glob("*.key")] == ["unstick.db.key"]
 
 
 AROUND = "blank or line break at an end"
@@ -248,11 +236,6 @@ def test_hosts_of_consumers_are_compared_with_those_that_a_command_may_get(here:
         assert line["ok"] is right
     assert line["detail"] == "consumers come from 10.0.3.7, `restart.holder.allow` lists mail-1|mail-2"
     assert line["remedy"] == "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md)."
-
-
-def test_where_nobody_can_be_asked_is_told_ahead(here: Line) -> None:
-    nobody = findings(here, *MAIL, code=0)["Configuration: mail-delivery: people can be asked"]
-    assert (nobody["ok"], nobody["remedy"]) == (None, "Set `public_url`.")
 
 
 def watched(here: Line, queue: str, *stalls: Stall) -> None:

@@ -1,10 +1,6 @@
 """The configuration that the archive holds ready-made: the same one, as long as it stands beside the file that it was made of."""
 
 import json
-import os
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,22 +153,3 @@ def test_one_that_can_not_be_used_is_passed_over(started, tmp_path, spoil):
     beside.write_bytes(spoil(json.loads(beside.read_bytes())))
     assert load_prebuilt(path) is None
     assert started(path) == parse_config(ALL_KEYS)
-
-
-def test_the_archive_starts_from_it_without_yaml_and_regular_expressions(tmp_path):
-    """The compiler of patterns and the time zones come with the first alert that needs them."""
-    command = [sys.executable, ROOT / "infra" / "package.py", "--config", CLOUD, "--to", tmp_path / "a.zip"]
-    built = subprocess.run(command, capture_output=True, check=False)
-    assert built.returncode == 0, built.stderr
-    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        archive.extractall(tmp_path / "a")
-    code = (
-        "import sys; from functions.config.current import current_config; config = current_config()\n"
-        "print([name for name in ('yaml', 're2', 'zoneinfo') if name in sys.modules])\n"
-        "from functions.config.current import encode_prebuilt; print(encode_prebuilt(config, open('unstick.yaml', 'rb').read()))"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "UNSTICK_CONFIG"} | {"K_SERVICE": "webhook"}
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path / "a", env=environment, capture_output=True, text=True, check=True
-    )
-    assert ran.stdout.splitlines() == ["[]", str((tmp_path / "a" / "unstick.checked.json").read_bytes())]
