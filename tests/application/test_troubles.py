@@ -111,13 +111,13 @@ def test_passive_rundeck_is_tried_again_until_it_is_active(place: Place) -> None
 
 
 def test_a_project_that_was_deleted_is_named(place: Place) -> None:
-    """By its own code, and not as executions that somebody can enable."""
+    """As a job that is not there, and not as executions that somebody can enable."""
     place.rundeck.state.deleted_projects.add("demo")
     place.alerted()
     place.later(70.0)
     place.swept()
     said = place.cards()
-    assert "the job's project is missing, disabled or being deleted" in said
+    assert "there is no such job, project or execution" in said
     assert "Enable executions" not in said
 
 
