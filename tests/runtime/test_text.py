@@ -105,7 +105,10 @@ def test_every_message_is_translated(po: Path):
             Text("the alert started {age} ago", age=Text("{days} d {hours} h", days=1, hours=1)),
             "アラートは1日1時間前に発生しました",
         ),
-        (Text("It can't be read: {why}", why=Text("answered {status}", status="502")), "読み取れません：応答 502"),
+        (
+            Text("the kill switch can't be read: {why}", why=Text("answered {status}", status="502")),
+            "停止スイッチを読み取れません：応答 502",
+        ),
         (join([named("mail.a", Text("depth {depth}", depth=3)), "Odd words: depth 3"]), "mail.a：滞留数3件；Odd words: depth 3"),
         (Text("nobody ever translated this {way}", way="x"), "nobody ever translated this x"),
     ],
