@@ -58,7 +58,7 @@ def test_what_the_environment_lacks_or_forbids_is_code_1(here: Line, monkeypatch
     monkeypatch.setenv("UNSTICK_PAUSED", "1")
     assert "PAUSED: UNSTICK_PAUSED=1 is set" in here.run("status", code=1).stdout
     monkeypatch.delenv("GRAFANA_HMAC_SECRET")
-    assert "env://GRAFANA_HMAC_SECRET is not set" in here.run("send", FIRING, "http://127.0.0.1:1/", code=1).stderr
+    assert "GRAFANA_HMAC_SECRET is not set" in here.run("send", FIRING, "http://127.0.0.1:1/", code=1).stderr
 
 
 @pytest.mark.parametrize(

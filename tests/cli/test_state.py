@@ -269,7 +269,6 @@ def test_an_escalation_is_taken_by_name_and_status_says_by_whom(here: Line) -> N
     shown = " ".join(here.run("status", code=1).stdout.split())
     assert f"ago {taken_by} →" in shown
     assert "no open incidents" in shown
-    assert here.json("ack", "mail-delivery", "--by", "h.tanaka", code=0)["taken_by"] == taken_by
     assert f"{taken_by} has taken it" in here.run("ack", "mail-delivery", "--by", "anna", code=1).stderr
 
 

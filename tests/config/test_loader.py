@@ -17,7 +17,6 @@ from functions.config.settings import Auth, Basic, Bearer, Config, File, Hmac, l
 from functions.config.validation import REMOVED
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import Limits, Matcher, Recovered, Restart, Runbook, Symptom, Verify
-from functions.entrypoints.report_request import report_channels
 from functions.runtime.errors import ConfigError
 from functions.runtime.secrets import SecretRef
 from tools.docs import configuration_page
