@@ -95,22 +95,6 @@ class Discord(Service):
         return HttpAnswer(204)
 
 
-class Mattermost(Service):
-    path = f"/hooks/{SECRET}"
-    limit = 4000
-
-    def secret(self) -> str:
-        return f"mmost://{self.url.removeprefix('http://')}/{SECRET}"
-
-
-class RocketChat(Service):
-    path = f"/hooks/AAA/{SECRET}"
-    limit = 1000
-
-    def secret(self) -> str:
-        return f"rocket://{self.url.removeprefix('http://')}/%23ops/?mode=webhook&webhook=AAA/{SECRET}"
-
-
 class Chatwork(Service):
     mention = "[toall]"
     secret_is_url = False
@@ -182,12 +166,6 @@ DOUBLES: dict[str, list[tuple[str, type[Platform] | None]]] = {
     "slack": [("slack-webhook", platforms.SlackWebhook), ("slack-bot", platforms.SlackApi)],
     "google_chat": [("google_chat", platforms.GoogleChat)],
     "chatwork": [("chatwork", Chatwork)],
-    "apprise": [
-        ("apprise", platforms.AnyService),
-        ("apprise-discord", Discord),
-        ("apprise-mattermost", Mattermost),
-        ("apprise-rocket_chat", RocketChat),
-        ("apprise-teams", Teams),
-    ],
+    "apprise": [("apprise", platforms.AnyService), ("apprise-discord", Discord), ("apprise-teams", Teams)],
 }
 """By the chat's name: what it can post to, each with the name of its tests. None: it posts nowhere."""

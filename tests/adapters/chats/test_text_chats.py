@@ -25,13 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:Deprecati
 REFERENCE = SecretRef("env://CHAT_SECRET")
 APPROVE = f"https://unstick.example.com/approve/eyJhbGciOi_JIUzI1NiJ9.{'a-_b.' * 40}c/"
 OVERRULED = EXAMPLES["held-overrule"]
-OVERRULED = replace(OVERRULED, incident=replace(OVERRULED.incident, start_page=""))
-"""With one link less, since Rocket.Chat takes 1,000 characters."""
 ASKED = compose(OVERRULED, rules())
 ESCALATED = compose(EXAMPLES["escalated"], rules())
-EVERY = pytest.mark.parametrize(
-    "double", [services.Discord, services.Mattermost, services.RocketChat, services.Teams, AnyService, services.Chatwork]
-)
+EVERY = pytest.mark.parametrize("double", [services.Discord, services.Teams, AnyService, services.Chatwork])
 
 
 @pytest.fixture
@@ -98,29 +94,6 @@ def test_evidence_is_cut_first_then_facts_then_text(
     assert [url for _, url in stay if url not in services.linked(text)] == []
 
 
-@pytest.mark.parametrize("limit", [67, 140, 300])
-def test_a_tiny_service_gets_the_headline_and_what_fits(limit: int, post_and_read: Any, monkeypatch: pytest.MonkeyPatch):
-    """Even 140 characters say what is wrong."""
-    from apprise.plugins.custom_json import NotifyJSON
-
-    monkeypatch.setattr(NotifyJSON, "body_maxlen", limit)
-    monkeypatch.setattr(NotifyJSON, "title_maxlen", 0)
-    link = f"https://e.example.com/{'a' * 150}"
-    text = post_and_read(AnyService, replace(ESCALATED, links=(("Approve", link),))).strip("\n").replace("\r\n", "\n")
-    assert len(text) <= limit
-    assert (link in text) is (limit == 300)
-    assert "ACT NOW: mail-delivery" in text
-    assert "… (shortened)" in text
-
-
-def test_a_paragraph_that_is_too_long_is_shortened():
-    """So that something of it is read, and of what comes after it."""
-    card = Card("x", "act", "h", (("Queue", "mail"),), ("word " * 500, "Next."))
-    body = lay_out_body(card, "en", 400, escape_markup)
-    assert len(body) <= 400
-    assert all(part in body for part in ("word word", "Next.", "Queue: mail", "… (shortened)"))
-
-
 @EVERY
 @pytest.mark.parametrize(
     "url",
@@ -147,16 +120,6 @@ def test_ordinary_names_stay_as_they_are():
     names = ("mail_queue_a", "mail.outgoing", "jobs:eu", "amq.gen-JzTY20BRgKO_HjmUJj0wLg", "03:06:41", "a|b", "C#")
     text = apprise.render(replace(ASKED, facts=tuple(("Queue", name) for name in names)), "en")
     assert [name for name in names if f"Queue: {name}\n" not in text] == []
-
-
-def test_a_foreign_address_can_be_read_but_not_pressed():
-    """Only the card's own links are links."""
-    text = apprise.render(
-        replace(ASKED, text=("see https://evil.example.com/x, www.evil.example.com.",), evidence=("http://evil.example.com",)),
-        "en",
-    )
-    assert [url for url in services.linked(text) if "evil" in url] == []
-    assert "`https://evil.example.com/x`, `www.evil.example.com`." in text
 
 
 PARTS = [*"*_~`|[]()<>@#:!.,-+=\\ab1 ", "```", "**", "__", "~~", "||", "](", ":fire:", "https://e.example.com/", "www.", "日本"]
