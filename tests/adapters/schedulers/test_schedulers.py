@@ -333,19 +333,6 @@ def test_the_sweep_comes_each_minute_and_after_a_jump_of_the_clock(settings, run
             assert len(one.sweeps) == before
 
 
-def test_stop_is_obeyed_at_once(settings, run):
-    """`run` has returned before a delivery that is under way has ended."""
-    run().end()
-    holding = Target(holds=lambda _payload: True)
-    busy = run(holding)
-    settings.wake(1.0, "a", timeout_s=PATIENCE_S)
-    holding.wait(1)
-    try:
-        busy.end()
-    finally:
-        holding.over.set()
-
-
 def test_a_file_that_cannot_be_used_is_tried_again(tmp_path, target):
     """A runner that starts before its folder is there says so and begins when it is."""
     settings = local.LocalScheduler(str(tmp_path / "later" / "unstick.db"))
@@ -384,25 +371,6 @@ def test_leases_are_renewed_while_work_goes_on(settings, target, run):
     target.over.set()
 
 
-def test_a_wake_up_without_a_thread_comes_when_its_lease_has_ended(settings, target, run, monkeypatch):
-    """The machine gives no more threads for a moment."""
-    start, refused = threading.Thread.start, []
-
-    def scarce(self: threading.Thread) -> None:
-        if self.name == "unstick-wake-up" and len(refused) < 2:
-            refused.append(self)
-            raise RuntimeError("can't start new thread")
-        start(self)
-
-    monkeypatch.setattr(threading.Thread, "start", scarce)
-    settings.wake(1.0, "a", timeout_s=PATIENCE_S)
-    run()
-    wait_until(lambda: len(refused) == 2)  # that of the sweep, and this one's
-    with open_file("test", settings.path, timeout_s=PATIENCE_S) as file:
-        file.execute("UPDATE wake_ups SET leased_until = 0")
-    assert target.wait(1) == ["a"]
-
-
 def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, run):
     """The machine slept through a lease and somebody else delivered; the number is that of another wake-up since."""
     target.holds = lambda _payload: True
@@ -417,25 +385,6 @@ def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, ru
 
 
 # --- Cloud Tasks' own troubles -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("status", "remedy"),
-    [
-        (400, "projects/P/locations/L/queues/Q"), (403, "roles/cloudtasks.enqueuer"),
-        (403, "roles/iam.serviceAccountUser"), (404, "scheduler.cloud_tasks.queue"), (409, ""), (429, ""), (503, ""),
-    ],
-)  # fmt: skip
-def test_a_refusal_says_what_to_do(cloud_lab, double, status, remedy):
-    """A wrong queue, a missing role and wrong settings are told apart; a server's trouble has no remedy. Each is asked once."""
-    double.refuse = status
-    with pytest.raises(Denied if remedy else Unavailable) as caught:
-        cloud_lab.wake(time.time(), "payload-of-the-test")
-    assert f"answered {status}" in str(caught.value)
-    assert remedy in str(caught.value.remedy)
-    assert "payload-of-the-test" not in str(caught.value)
-    assert "http" not in str(caught.value)
-    assert len(double.calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -570,7 +519,6 @@ def test_a_token_that_can_not_be_fetched_now_is_unavailable(monkeypatch, account
         ({"queue_body": {"state": "PAUSED"}}, [True, False], "queues resume"),
         ({"queue_body": {"state": "RUNNING", "retryConfig": {"maxAttempts": 5}}}, [True, False], "gives up after 5 attempts"),
         ({"refuse": 404}, [False], "There is no such queue"),
-        ({"refuse": 503}, [False], "cloudtasks.googleapis.com"),
     ],
 )
 def test_check_of_cloud_tasks(cloud_lab, double, knobs, oks, words):

@@ -1,6 +1,5 @@
 """Both stores keep one contract; then what each does with its own troubles."""
 
-import contextlib
 import json
 import re
 import secrets
@@ -26,7 +25,7 @@ from functions.adapters.stores import cloud_storage, local
 from functions.application.ports import Listed
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from testbed.doubles.cloud_storage import cloud_storage as cloud_storage_double
-from testbed.patience import MORE_TIME_S, PATIENCE_S, wait_until
+from testbed.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 CALLS = {
@@ -252,18 +251,6 @@ def test_another_process_never_takes_itself_for_the_last_one(tmp_path):
     assert not Path(path + "-wal").exists()
 
 
-def test_a_writer_is_waited_for(local_lab):
-    """Only one who does not come to an end makes a save Unavailable."""
-    local_lab.save("a")
-    writer = sqlite3.connect(local_lab.store.path, isolation_level=None, check_same_thread=False)
-    writer.execute("BEGIN IMMEDIATE")
-    ending = threading.Timer(0.2, writer.execute, ("COMMIT",))
-    ending.start()
-    local_lab.save("b")
-    ending.join()
-    writer.close()
-
-
 @pytest.mark.parametrize(
     ("make", "words", "remedy"),
     [
@@ -287,18 +274,11 @@ def test_unusable_files_are_denied(tmp_path, make, words, remedy):
 # --- Cloud Storage's own troubles ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def module_server() -> Iterator[HTTPServer]:
-    with HTTPServer(host="127.0.0.1", threaded=True) as server:  # one that is slow in one test must not be in the next
-        yield server
-
-
 @pytest.fixture
-def server(module_server, monkeypatch) -> HTTPServer:
+def server(httpserver: HTTPServer, monkeypatch) -> HTTPServer:
     """In Cloud Storage's place."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", module_server.url_for("").rstrip("/"))
-    module_server.clear()
-    return module_server
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", httpserver.url_for("").rstrip("/"))
+    return httpserver
 
 
 def refuse(server: HTTPServer, status: int, message: str) -> list[str]:
@@ -351,28 +331,6 @@ def test_a_write_that_comes_too_soon_is_tried_within_its_time(server, timeout_s,
     with pytest.raises(Unavailable, match="exceeded the rate limit"):
         CALLS["create"](SETTINGS, timeout_s)
     assert (len(asked), time.monotonic() - began < timeout_s) == (times, True)
-
-
-@every_call
-def test_no_answer_in_time_is_late(server, call):
-    """A server that does not answer is left after the time given, and asked once."""
-    asked, over = [], threading.Event()
-
-    def answer(request: Request) -> Response:
-        asked.append(request.path)
-        over.wait(2 * PATIENCE_S)
-        return Response()
-
-    server.expect_request(ANY).respond_with_handler(answer)
-    for timeout_s in MORE_TIME_S:
-        with pytest.raises(Unavailable) as caught:
-            call(timeout_s)
-        assert caught.value.late
-        with contextlib.suppress(AssertionError):  # the time was too short to ask
-            wait_until(lambda: asked, within_s=10)
-            break
-    over.set()
-    assert len(asked) == 1
 
 
 def test_a_document_that_was_deleted_meanwhile_is_a_conflict(server):
