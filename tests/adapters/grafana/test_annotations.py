@@ -11,7 +11,6 @@ from functions.adapters.grafana import annotations
 from functions.adapters.grafana.annotations import Settings
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive, Outcome, PastAttempt
-from functions.domain.model.observations import Execution
 from functions.runtime.secrets import SecretRef
 from testbed.patience import PATIENCE_S
 from tests.support.worlds.example_stories import ENDED, INCIDENT, NOW, RUNNER_AHEAD_S, TARGET, rules
@@ -56,17 +55,6 @@ def test_each_restart_is_a_span_and_the_outcome_a_point(httpserver: HTTPServer, 
     ]  # fmt: skip
 
 
-def test_a_restart_by_hand_is_called_that() -> None:
-    """An adopted execution without a tag of ours; a start for later is none."""
-    by_hand = replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=Execution("5", "", "succeeded", NOW - 60)))
-    first, _ = annotations.rows(by_hand, rules())
-    assert first["text"] == "restart by hand: service=mail-delivery (execution 5, succeeded)"
-    assert first["time"] == first["timeEnd"]
-    waiting = Execution("5", "", "scheduled", scheduled=True)
-    none = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=waiting)), rules())
-    assert [row["text"] for row in none] == ["escalated (failing): service=mail-delivery"]
-
-
 @pytest.mark.parametrize(("status", "again"), [(200, False), (401, True), (403, True), (404, False), (500, False)])
 def test_a_failure_is_only_reported_and_a_refused_token_read_again(
     httpserver: HTTPServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, status: int, again: bool
@@ -78,16 +66,3 @@ def test_a_failure_is_only_reported_and_a_refused_token_read_again(
     said = annotations.mark(settings, replace(RECORD, incident=replace(INCIDENT, execution=None)), rules(), timeout_s=PATIENCE_S)
     assert said == ([] if status == 200 else [f"Grafana: answered {status}"])
     assert invalidated == (["env://T_GRAFANA_TOKEN"] if again else [])
-
-
-def test_long_names_are_cut() -> None:
-    """A dashboard shows one line."""
-    long = replace(
-        RECORD,
-        target=replace(TARGET, options={"service": "t" * 400}),
-        incident=replace(RECORD.incident, tries=(), runbook="r" * 70, execution=replace(ENDED, id="9" * 50)),
-    )
-    restart, outcome = annotations.rows(long, rules())
-    assert restart["tags"] == ["unstick", "r" * 59 + "…", "restart"]
-    assert restart["text"] == f"restart: service={'t' * 291}… (execution {'9' * 39}…, succeeded)"
-    assert outcome["text"] == f"escalated (failing): service={'t' * 291}…"

@@ -164,18 +164,12 @@ def test_unstamped_request_does_not_pass_with_a_timestamp_configured(name):
 
 
 def test_headers_of_other_names_count_for_nothing():
-    """Only the configured header names are looked at, and each secret of the list."""
+    """Only the configured header names are looked at."""
     auth = Auth(hmac=Hmac((known("key"),), header="X-Sig", timestamp_header="X-When"))
     headers = signed("key", b"{}", 1000)
     assert "X-Sig is missing" in refusal(auth, headers, b"{}", 1000)
     renamed = {"X-Sig": headers[SIGNATURE], "X-When": headers[TIMESTAMP]}
     authenticate(auth, as_wsgi(renamed), b"{}", 1000)
-    first, second = RECORDINGS["29-two-integrations.a"], RECORDINGS["29-two-integrations.b"]
-    keys = [known(first.secrets["hmac_secret"]), known(second.secrets["hmac_secret"])]
-    for secrets in (tuple(keys), tuple(reversed(keys))):
-        for recording in (first, second):
-            authenticate(Auth(hmac=Hmac(secrets)), as_wsgi(recording.headers), recording.body, recording.at)
-    refusal(Auth(hmac=Hmac((keys[1],))), dict(first.headers), first.body, first.at)
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------

@@ -63,22 +63,6 @@ def test_notification_of_grafana_in_full():
     assert parse(RECORDINGS["02-hmac-timestamp-firing"].body) == (alert,)
 
 
-def test_status_is_each_alerts_own():
-    """Not the group's status, which lies when it is truncated; labels may be any text, but private ones are left out."""
-    mixed = parse(RECORDINGS["07-group-2-firing-1-resolved"].body)
-    assert sorted(alert.firing for alert in mixed) == [False, True, True]
-    truncated = parse(RECORDINGS["32-truncated-says-resolved"].body)
-    assert [alert.firing for alert in truncated] == [False]
-    body = RECORDINGS["27-imported-am-basic"].body
-    assert b"__alert_rule_uid__" in body
-    (alert,) = parse(body)
-    assert set(alert.labels) == {"alertname", "grafana_folder", "instance", "queue", "service", "severity", "vhost"}
-    assert set(alert.annotations) == {"description", "runbook_url", "summary"}
-    assert parse(notification(alert_endsAt="2020-01-01T00:00:00Z"))[0].firing
-    labels = {"alertname": "X", "service.name": "a\u0000b", "キュー": "\u202e</script>", "": "empty", "status": "x", "__a": "y"}
-    assert parse(notification(alert_labels={**labels, "__hidden__": "z"}))[0].labels == labels
-
-
 NOT_ONE = "The body is JSON, but not a notification: "
 
 
@@ -96,28 +80,16 @@ def notification(**changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+09:00", "0001-01-01T09:18:59+09:18", "0000-12-31T19:03:58-04:56", "", None,
-        ...,
-    ],
-)  # fmt: skip
-def test_no_end_is_none(text):
-    """Grafana's year 1, in any time zone, and whatever a template leaves out mean that there is no end."""
-    assert parse(notification(alert_endsAt=text))[0].ends_at is None
-
-
-@pytest.mark.parametrize(
     ("text", "at"),
     [
         ("2026-11-24T23:07:55Z", 1_795_561_675.0), ("2026-11-25T08:07:55+09:00", 1_795_561_675.0),
-        ("2026-11-24T18:37:55.5-04:30", 1_795_561_675.5), ("2026-11-24T23:07:55.123456789Z", 1_795_561_675.123457),
-        ("0002-01-01T00:00:00Z", -62_104_060_800.0),
+        ("2026-11-24T18:37:55.123456789-04:30", 1_795_561_675.123457), ("0002-01-01T00:00:00Z", -62_104_060_800.0),
+        *((none, None) for none in ("0001-01-01T09:18:59+09:18", "0000-12-31T19:03:58-04:56", "", None, ...)),
     ],
 )  # fmt: skip
 def test_times_are_read_to_the_microsecond(text, at):
-    """In any time zone, and from Go's year 2 on."""
-    assert parse(notification(alert_startsAt=text))[0].starts_at == pytest.approx(at, abs=1e-6, rel=0)
+    """In any time zone, and from Go's year 2 on. Grafana's year 1, and whatever a template leaves out, is no end."""
+    assert parse(notification(alert_endsAt=text))[0].ends_at == (at and pytest.approx(at, abs=1e-6, rel=0))
 
 
 @pytest.mark.parametrize(
@@ -141,15 +113,12 @@ def test_broken_times_are_refused(text):
     ("body", "said"),
     [
         (b"", "The body is empty: did a custom payload render to nothing?"),
-        (b" \n", "The body is empty: "),
         (RECORDINGS["10-custom-payload"].body, "The body has no `alerts`"),
-        (b'{"alerts":null}', "The body has no `alerts`"),
         (notification(alerts=[]), "The body has no `alerts`"),
         (b"<html>", "The body is not JSON: "),
         (b'{"alerts":[', "The body is not JSON: "),
         (b'{"a":NaN}', "The body is not JSON: "),
         (b'{"receiver":"\xff"}', "The body is not JSON: "),
-        (b"[]", NOT_ONE + "Expected `object`, got `array`."),
         (b'{"alerts":[1]}', NOT_ONE + "Expected `object`, got `int` - at `$.alerts[0]`."),
         (notification(alert_labels={"secret": 1}), NOT_ONE + "Expected `str`, got `int` - at `$.alerts[0].labels[...]`."),
         *((notification(**{f"alert_{name}": ...}), f"{NOT_ONE}Object missing required field `{name}` - at `$.alerts[0]`.")
@@ -185,7 +154,6 @@ def test_what_is_no_notification_is_refused_with_the_remedy(body, said):
         notification(alert_values={"A": 1e300, "B": -0.0}, alert_orgId="x", alert_ruleUID=None),
         notification(version=..., receiver=..., groupKey=..., externalURL=..., alert_annotations=...),
         notification(orgId=None, status="nonsense"),
-        notification(orgId=2**53, truncatedAlerts=2**53),
         b'{"bomb":' + b"9" * 100_000 + b"," + notification()[1:],
         b'{"bomb":1e400,' + notification()[1:],
         b'{"bomb":"\xff",' + notification()[1:],
@@ -195,15 +163,6 @@ def test_what_is_not_needed_is_passed_over(body):
     """New, missing and odd fields that decide nothing do not cost an alert."""
     (alert,) = parse(body)
     assert (alert.fingerprint, alert.firing, alert.starts_at, alert.name) == ("8b6529b40b930461", True, 1795561675.0, "X")
-
-
-@pytest.mark.parametrize(
-    ("external_url", "org", "source"),
-    [("https://g.example.com/", 0, "https://g.example.com/#0"), ("http://am:9093", ..., "http://am:9093#"), (..., ..., "#")],
-)
-def test_source_is_external_url_and_organisation(external_url, org, source):
-    """Fingerprints are unique only within one organisation of one Grafana, so both are part of an alert's identity."""
-    assert parse(notification(externalURL=external_url, orgId=org))[0].source == source
 
 
 @pytest.mark.parametrize(
