@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from testbed.doubles.rundeck import Job, Rundeck, admin
+from testbed.doubles.rundeck import Job, Rundeck
 from testbed.doubles.rundeck.state import Token
 from testbed.unstick_process import ROOT, configuration, job_id, runbook
 
@@ -127,12 +127,3 @@ def test_what_goes_wrong_changes_nothing(
     assert "--revoke" not in arguments or "job" not in err
     assert set(rotation.rundeck.tokens) == {OLD, ADMIN}
     assert rotation.place.read_text().strip() == OLD
-
-
-def test_a_token_without_an_end_is_rotated_all_the_same(rotation: Rotation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some versions don't name it."""
-    created = admin.create_token
-    monkeypatch.setattr(admin, "create_token", lambda *asked: created(*asked) | {"expiration": None})
-    code, _, err = rotation.run()
-    assert (code, "Rundeck named no end" in err) == (0, True)
-    assert "None" not in err

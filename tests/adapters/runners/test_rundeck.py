@@ -111,15 +111,6 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     }  # fmt: skip
 
 
-def test_a_question_may_be_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    wire, token = Wire(200, JSON, {}), Secret(b"t")
-    monkeypatch.setattr(http_client, "request", wire.request)
-    to = answers.connect(replace(SETTINGS, token=token), PATIENCE_S)
-    answers.ask(replace(to, api_version=46), "GET", "job/x", accept="application/yaml")
-    (sent,) = wire.sent
-    assert (sent["url"], sent["headers"]["Accept"]) == ("http://rundeck/api/46/job/x", "application/yaml")
-
-
 @pytest.mark.parametrize(
     ("status", "error_code", "values", "sent", "invalidated"),
     [
@@ -186,7 +177,6 @@ DISABLED = {"errorCode": "api.error.job.disabled"}
     ("method", "status", "kind", "body", "error", "detail"),
     [
         ("GET", 200, "", {}, None, ""),
-        ("DELETE", 204, JSON, b"", None, ""),
         ("POST", 200, HTML, b"<html>", Unavailable, "answered 200 without saying what it did"),
         ("GET", 200, HTML, b"<html>", Denied, NOT_RUNDECK),
         ("GET", 300, JSON, {}, Denied, NOT_RUNDECK),

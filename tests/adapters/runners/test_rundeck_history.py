@@ -62,29 +62,8 @@ def test_recorded_executions(name: str, ended: bool, succeeded: bool, status: st
     assert (execution.ended, execution.succeeded, execution.status) == (ended, succeeded, status)
     assert execution.may_go_on == (status in ("timedout", "aborted"))
     assert execution.url == body["permalink"]
+    assert read(body | {"permalink": "http://127.0.0.1:44401/p"}).url == f"{URL}project/demo/execution/show/{execution.id}"
     assert execution.runner_started_at == body["date-started"]["unixtime"] / 1000
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        ({"status": "other", "customStatus": ""}, {"status": "other"}),
-        ({"status": "s" * 61, "user": "u" * 101}, {"status": "s" * 60 + "...", "user": "u" * 100 + "..."}),
-        *(({"job": {"options": {NOT_AFTER: odd}}}, {}) for odd in ("1800000000000", "²", "-5")),
-        ({"status": "queued", "date-ended": {"unixtime": 2500}}, {"status": "queued", "runner_ended_at": 2.5}),
-    ],
-)
-def test_how_an_odd_execution_is_read(row: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Each field by itself: what is odd in it is not known, and what is too long is cut."""
-    fields = {"url": "http://127.0.0.1:4440/project/a%2Fb/execution/show/5", "status": "running"} | expected
-    assert read({"id": 5, "status": "running", "project": "a/b"} | row) == Execution("5", **fields)
-
-
-@pytest.mark.parametrize("row", [{"id": "²"}, {"status": None}])
-def test_an_execution_without_a_number_or_status_is_unknown(row: dict[str, Any]) -> None:
-    """Nobody could follow it."""
-    with pytest.raises(Unavailable, match="without an id or a status"):
-        read({"id": 5, "status": "running"} | row)
 
 
 @pytest.mark.parametrize("headers", [{}, {"date": "today"}])

@@ -171,17 +171,6 @@ def test_a_job_that_is_not_there_is_refused(lab: Lab):
 # --- the history
 
 
-def test_another_targets_run_is_not_this_ones(lab: Lab):
-    """Neither running nor ended."""
-    other = lab.target("web")
-    started = lab.run(other)
-    assert lab.look().executions == ()
-    lab.system.finish()
-    lab.end_of(started, other)
-    assert lab.look().executions == ()
-    assert [run.id for run in lab.look(other).executions] == [started.id]
-
-
 def test_a_run_on_one_host_is_its_targets(lab: Lab):
     """I1: it counts as a restart, whichever host its option names; and it is not another target's."""
     target = replace(lab.target(), holder="host")

@@ -32,9 +32,9 @@ class Place:
         options = {"service": service}
         return Target(target_key(self.command.url, job, options), self.command.url, job, options)
 
-    def start(self, target: Target | None = None, *, tag: str = "", not_after_s: float = 60.0) -> Execution:
+    def start(self, target: Target | None = None, *, tag: str = "") -> Execution:
         self.tags += 1
-        tag, not_after = tag or f"incident.{self.tags}", time.time() + not_after_s
+        tag, not_after = tag or f"incident.{self.tags}", time.time() + 60.0
         return self.command.run(target or self.target(), tag=tag, runner_not_after=not_after, timeout_s=BEGINS_S)
 
     def look(self, execution: Execution | None = None, target: Target | None = None) -> ExecutionHistory:

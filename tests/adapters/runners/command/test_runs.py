@@ -135,16 +135,6 @@ def test_a_command_whose_supervisor_was_killed_still_runs(place):
     assert place.until_ended(started)[0].status == "lost"
 
 
-def test_a_stop_of_its_unit_ends_the_run_and_says_so(place):
-    """It is SIGTERM to the supervisor, as a person may."""
-    started = place.start()
-    pid = int(place.until("pid"))
-    os.kill(place.supervisor(started), signal.SIGTERM)
-    ended, _ = place.until_ended(started)
-    assert (ended.status, ended.aborted_by) == ("aborted", "SIGTERM")
-    place.until_gone(pid)
-
-
 def test_a_run_whose_journal_somebody_removed_is_lost_and_not_void(place):
     """It may still be running: nobody may call it never begun. It stays lost, and the next start may go."""
     started = place.start()

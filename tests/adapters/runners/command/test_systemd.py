@@ -1,7 +1,6 @@
 """Commands in units of their own. There is no systemd here: a stand-in for `systemctl` does what the shipped unit file says."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from functions.adapters.runners.command import Command, Job, checks
 from functions.domain.model.runbooks import Restart
 from functions.runtime.errors import Denied, Unavailable
-from testbed.patience import wait_until
 from tests.adapters.runners.command.place import LIMIT_S, Place, first_on_path, stand_in
 
 ROOT = Path(__file__).parents[4]
@@ -82,20 +80,13 @@ def test_a_refusal_of_systemd_is_told_and_nothing_is_left_of_the_start(place, mo
     assert place.until_ended(place.start(tag="incident.1"))[0].succeeded, "it was not made before"
 
 
-def test_a_silent_systemd_leaves_the_start_unclear_and_the_history_shows_later_what_came_of_it(place):
+def test_a_silent_systemd_leaves_the_start_unclear(place):
+    """I1: it may begin after all, so nothing else is started."""
     systemd(place, SILENT)
     with pytest.raises(Unavailable):
         place.command.run(place.target(), tag="incident.1", runner_not_after=9e9, timeout_s=1.0)
-    assert place.look().executions == ()
     with pytest.raises(Denied, match="already running"):
         place.start(tag="incident.2")
-    systemd(place)
-    subprocess.run(
-        ["systemctl", "start", "unstick-run@1.service"], env={"PATH": str(place.folder / "bin") + ":/usr/bin:/bin"}, check=True
-    )
-    (execution,) = wait_until(lambda: place.look().executions, what=lambda: "the run that began after all")
-    assert execution.tag == "incident.1"
-    place.until_ended(execution)
 
 
 @pytest.mark.parametrize(
