@@ -154,15 +154,6 @@ def test_without_a_depth_there_is_no_curve(server: PrometheusDouble, depth: list
     assert says(server) == (60.0, False) == says(server, depth=None)
 
 
-def test_the_depth_has_a_curve_of_five_minutes(server: PrometheusDouble) -> None:
-    """In whole jobs, rounded up."""
-    server.series["jobs"] = [Series(value="4.2")]
-    seen = look(server)
-    assert isinstance(seen, Statement)
-    assert seen.figures is not None
-    assert seen.figures.depth_samples == tuple((seen.at - 15.0 * back, 5) for back in range(20, -1, -1))
-
-
 @pytest.mark.parametrize(("ahead_s", "taken"), [(-6.0, False), (-4.0, True), (4.0, True), (7.0, False)])
 def test_clocks_that_are_apart_are_no_answer(server: PrometheusDouble, ahead_s: float, taken: bool) -> None:
     """Its steps would be about another time than the alert and the restart."""
@@ -211,19 +202,6 @@ def test_the_keys_of_a_runbook() -> None:
     queue = prometheus.name_queue(symptom(range_s=90.5), LABELS)
     assert queue.keys["stuck"] == 'hangs{queue="mail"}'
     assert (queue.kind, queue.key, queue.name) == ("prometheus", "prometheus:7ab10bc77b7c:mail", "mail")
-
-
-@pytest.mark.parametrize(
-    ("keys", "name"),
-    [
-        ({"depth": "sum(jobs{a='${labels.a}', q='${labels.queue}'})"}, "mail b"),
-        ({"stuck": "a", "recovered": "b", "depth": "sum(jobs)"}, "sum(jobs)"),
-        ({"stuck": f"sum({'s' * 120})", "recovered": "b", "depth": None}, f"sum({'s' * 116}"),
-    ],
-)
-def test_the_name_that_people_read(keys: dict[str, Any], name: str) -> None:
-    """The values of the labels, or the expression; 120 characters of it."""
-    assert prometheus.name_queue(symptom(**keys), LABELS | {"a": "b"}).name == name
 
 
 @pytest.mark.parametrize(
@@ -327,19 +305,6 @@ def test_check_says_how_often_it_would_have_been_stuck(
     assert line.ok is right
     assert re.fullmatch(detail, str(line.detail)), line.detail
     assert bool(line.remedy) is (right is not True)
-
-
-def test_check_looks_back_as_far_as_prometheus_answers(server: PrometheusDouble) -> None:
-    """10,000 steps of half a `range`, or of `for`."""
-    assert list(check(server, for_s=1.0)) == ["Prometheus answers", "mail in the last 2.78 h", "depth of mail"]
-
-
-def test_check_shows_the_depth(server: PrometheusDouble) -> None:
-    """Without one there is no line, and one that gives nothing is not wrong: nothing is decided by it."""
-    assert (check(server)["depth of mail"].ok, check(server)["depth of mail"].detail) == (True, "5")
-    server.series["jobs"] = []
-    assert check(server)["depth of mail"].ok is None
-    assert "depth of mail" not in check(server, depth=None)
 
 
 def test_check_of_a_server_that_does_not_answer_as_prometheus(server: PrometheusDouble) -> None:

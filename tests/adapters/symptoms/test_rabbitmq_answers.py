@@ -110,12 +110,6 @@ def test_consumers_are_those_that_may_be_given_a_message(
     assert (snapshot.active, snapshot.users) == (active, users)
 
 
-@pytest.mark.parametrize(("head", "head_at"), [(1700.5, 1700.5), ("", None), (None, None)])
-def test_when_the_oldest_was_published(head: Any, head_at: float | None) -> None:
-    """Where publishers say so."""
-    assert seen({"consumer_details": [], "head_message_timestamp": head}).head_at == head_at
-
-
 WINDOWS = [
     ([{"prefetch_count": 5}, {"prefetch_count": 2}], 0, 7),
     ([{"prefetch_count": 5}, {"prefetch_count": 0}], 0, 0),
@@ -136,21 +130,6 @@ def test_how_many_messages_a_channel_may_hold(consumers: list[Any], own_limit: i
     page = {"name": "c (1)", "prefetch_count": 3, "consumer_details": consumers}
     page |= {} if own_limit is None else {"global_prefetch_count": own_limit}
     assert convert(page, ChannelPage).window == window
-
-
-@pytest.mark.parametrize(
-    ("stats", "details", "polled", "deliveries"),
-    [
-        ({"get": 5, "deliver": 0, "get_no_ack": 2}, [], True, 7),
-        ({"get": 5, "deliver": 1}, [], False, 6),
-        ({"get": 5, "deliver": 0}, [{"consumer_tag": "t", "channel_details": {"name": "c"}}], False, 5),
-        ([], [], False, None),
-    ],
-)
-def test_a_queue_whose_messages_are_taken_by_get(stats: Any, details: list[Any], polled: bool, deliveries: int | None) -> None:
-    """No request ties a channel to a queue by what it got."""
-    snapshot = seen({"consumer_details": details, "message_stats": stats})
-    assert (snapshot.polled, snapshot.deliveries) == (polled, deliveries)
 
 
 # --- how often a held message may return to its queue ----------------------------------------------------------------
@@ -264,22 +243,3 @@ def test_a_queue_is_asked_for_by_a_pattern_that_matches_its_name_alone(name: str
     """Of those of its vhost."""
     path = urlsplit(client.totals_path(to_queue("/", name)))
     assert (path.path, parse_qs(path.query)["name"]) == ("/api/queues/%2F", [pattern])
-
-
-@pytest.mark.parametrize(
-    ("for_s", "step_s", "age_s"),
-    [
-        (35.0, 5, 120), (35.1, 5, 125), (195.0, 5, 600), (585.0, 5, 600), (585.1, 60, 660), (645.1, 60, 720), (3600.0, 60, 3600),
-    ],
-)  # fmt: skip
-def test_how_far_back_samples_are_asked_for(for_s: float, step_s: int, age_s: int) -> None:
-    """Three times what is judged where samples are fine, and 15 s more, rounded up to a step; two minutes at least and an hour at
-    most. Of the page only what is used is requested."""
-    path, _, query = client.page_path(to_queue("a/b", "c d"), for_s).partition("?")
-    assert path == "/api/queues/a%2Fb/c%20d"
-    wanted = {"lengths_age": age_s, "lengths_incr": step_s, "msg_rates_age": age_s, "msg_rates_incr": step_s}
-    asked = parse_qs(query)
-    columns = asked.pop("columns")[0].split(",")
-    assert asked == {name: [f"{value}"] for name, value in wanted.items()}
-    assert {"consumers", "message_stats.get_details.samples", "consumer_details.channel_details.user"} <= set(columns)
-    assert len(query) < 1500, "many proxies take no longer line than 4,096 bytes"
