@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from functions.config.settings import Config, to_config
-from functions.runtime.errors import ConfigError, UnstickError
+from functions.runtime.errors import UnstickError
 
 DEFAULT_PATH = "unstick.yaml"
 
@@ -24,11 +24,7 @@ def current_config() -> Config:
     prebuilt = load_prebuilt(path)
     if prebuilt is not None:
         return prebuilt
-    try:
-        from functions.config.loader import load_config  # half of a start's time: YAML, RE2, all formats
-    except ModuleNotFoundError as error:
-        remedy = "Install requirements-tool.txt; requirements.txt is for the archive of infra/package.py, which is read without"
-        raise ConfigError((f"{path}: reading it takes {error.name}, which is not installed. {remedy}.",)) from None
+    from functions.config.loader import load_config  # half of a start's time: YAML, RE2, all formats
 
     return load_config(path)
 

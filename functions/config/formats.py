@@ -1,7 +1,7 @@
 """The formats of values in unstick.yaml: how each is read from its text, and how it is described to people.
 
 `read` raises ValueError: without a message if the text simply doesn't have the format, otherwise with the mistake, a predicate
-that never repeats the value, which might be a secret; a mistyped duration is none."""
+that never repeats the value, which might be a secret."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]|24:00"
 _HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}"  # a token of RFC 9110, 5.6.2
 _APPROVER = r"[UW][A-Z0-9]{2,30}|[^@\s]{1,100}@[^@\s]{1,100}"
 _NAME = r'"(?:[^"\\]|\\.)*"|[^\s{}!=~,\\"\'`]+'
-_MATCHER = rf"({_NAME})\s*(=~|!=|!~|=)\s*(.*)"
+_MATCHER = rf"({_NAME})\s*(=~|!=|!~|=)\s*(?:\"((?:[^\"\\]|\\.)*)\"|((?:[^\",}}\\]|\\.)*))"
 _ESCAPE = r"(?s)\\(.)"
 _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
 TEXT = MappingProxyType({"type": "string"})
@@ -56,8 +56,7 @@ def read_duration(text: str) -> float:
     """Read `30s`, `5m`, `1h`, `2d` or plain seconds. Returns seconds."""
     match = _DURATION.fullmatch(text)
     if not match:
-        shown = f" {text!r}," if re.fullmatch(r"[0-9][a-zA-Z0-9 .]{0,11}", text, re.ASCII) else ""
-        raise ValueError(f"is{shown} not a duration (30s, 5m, 1h, 2d, or a number of seconds)")
+        raise ValueError("is not a duration (30s, 5m, 1h, 2d, or a number of seconds)")
     return float(match[1]) * _UNITS_S[match[2]]
 
 
@@ -79,12 +78,6 @@ def _read_text(text: str) -> str:
     return text
 
 
-def _read_name(text: str) -> str:
-    if len(text) > 80:
-        raise ValueError
-    return _read_text(text)
-
-
 def parse_matcher(text: str) -> Matcher:
     r"""Read one matcher as Alertmanager does (prometheus/alertmanager, pkg/labels/parse.go): the value in double quotes or
     bare, with `\n`, `\"` and `\\` as escapes and any other backslash literally. Raises ValueError with what is wrong.
@@ -92,26 +85,15 @@ def parse_matcher(text: str) -> Matcher:
     parts = re.fullmatch(_MATCHER, text.strip(), re.DOTALL)
     if not parts:
         raise ValueError('is not a matcher such as service="mail" (operators: =, !=, =~, !~)')
-    label, op, value = parts[1], parts[2], parts[3]
-    label = _unquoted(label[1:-1]) if label.startswith('"') else label
-    if value.startswith('"'):
-        if len(value) < 2 or not value.endswith('"'):
-            raise ValueError("has a value without its closing quote, or text behind it")
-        value = value[1:-1]
-    elif "," in value or "}" in value:
-        raise ValueError("holds more than one matcher, or a value with a comma or brace that is not quoted")
-    value = _unquoted(value)
+    label, op, quoted, bare = parts.groups()
+    label = _unescaped(label[1:-1]) if label.startswith('"') else label
+    value = _unescaped(bare if quoted is None else quoted)
     if op in ("=~", "!~") and (mistake := pattern_mistake(value)):
         raise ValueError(mistake)
     return Matcher(label, op, value)
 
 
-def _unquoted(text: str) -> str:
-    bare = re.sub(_ESCAPE, "", text)
-    if '"' in bare:
-        raise ValueError('holds a double quote that is not escaped (write \\"), or more than one matcher')
-    if bare.endswith("\\"):
-        raise ValueError("ends in a backslash that escapes nothing (write \\\\)")
+def _unescaped(text: str) -> str:
     return re.sub(_ESCAPE, lambda escape: _ESCAPED.get(escape[1], escape[0]), text)
 
 
@@ -225,7 +207,7 @@ FORMATS: Mapping[str, Format] = {
     "boolean": Format("true or false", _matching("true|false", lambda text: text == "true")),
     "text": Format("a text", _read_text),
     "optional-text": Format("a text", lambda text: text and _read_text(text)),
-    "name": Format("a name of 1 to 80 characters", _read_name),
+    "name": Format("a name of 1 to 80 characters", _matching("(?s).{1,80}", _read_text)),
     "duration": Format("a duration (30s, 5m, 2h)", read_duration),
     "never": Format("never", _matching("never")),
     "secret": Format(f"a secret: {FORMS}", _read_secret),

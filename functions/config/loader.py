@@ -18,13 +18,9 @@ from functions.runtime.errors import ConfigError
 from functions.runtime.structs import convert
 
 BEGIN = "Begin with the example in docs/configuration.md"
-MAX_CHARACTERS = 1024 * 1024
 MAX_NODES = 50_000  # counts an alias each time it is used: a few lines of aliases can expand to billions of values
 MAX_DEPTH = 20
 _KEY = re.compile(r"[\w .:/<-]{1,40}")
-_SIGN = r"'[^\w\s'\"\\]{1,2}'"
-_QUOTED = re.compile(rf"({_SIGN})|\s*(?!{_SIGN})(['\"]).*\2")
-"""Quoted parts of YAML's error messages. The group: one or two expected characters, such as ','."""
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "value", "merge")}
 
 
@@ -42,18 +38,12 @@ class _Written:
         self.mistakes.append((line or self.lines[known], path, what, remedy))
 
     def _parse(self, text: str) -> Any:
-        if len(text) > MAX_CHARACTERS:
-            return self.report((), f"has more than {MAX_CHARACTERS} characters", "Give each team a function of its own")
         try:
             root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except (yaml.YAMLError, RecursionError) as error:
+        except (yaml.YAMLError, RecursionError) as error:  # its text may repeat a secret
             mark = getattr(error, "problem_mark", None)
             line = mark.line + 1 if mark else 1
-            row = [*text.split("\n"), ""][line - 1]
-            if "\t" in row[: len(row) - len(row.lstrip())]:
-                return self.report((), "is not valid YAML: a tab indents this line", "Indent with spaces", line)
-            problem = _QUOTED.sub(lambda match: match[1] or "", str(getattr(error, "problem", None) or "it can't be read"))
-            return self.report((), f"is not valid YAML: {problem}", "Fix it at or just above this line", line)
+            return self.report((), "is not valid YAML", "Fix it at or just above this line; indent with spaces", line)
         return self.report((), "is empty", BEGIN) if root is None else self._read(root, (), 0)
 
     def _read(self, node: Any, path: Path, depth: int) -> Any:
@@ -112,13 +102,10 @@ def load_config(path: str | pathlib.Path, *, on_cloud_run: bool | None = None) -
 def _read(path: str | pathlib.Path) -> str:
     try:
         return pathlib.Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        problem = "there is no such file. Create it (docs/configuration.md has an example), or name another by UNSTICK_CONFIG."
-    except UnicodeDecodeError:
-        problem = "the file is not UTF-8. Save it as UTF-8."
-    except OSError as error:
-        problem = f"the file can't be read ({type(error).__name__}). Fix its permissions or the path."
-    raise ConfigError((f"{path}: {problem}",))
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"the file can't be read as UTF-8 ({type(error).__name__})"
+        remedy = "Create it (docs/configuration.md has an example), fix its permissions, or name another by UNSTICK_CONFIG"
+    raise ConfigError((f"{path}: {problem}. {remedy}.",))
 
 
 def parse_config(text: str, *, name: str = "unstick.yaml", on_cloud_run: bool = False) -> Config:
