@@ -12,13 +12,13 @@ from functions.application.observe import observe as observe_systems
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
 from functions.config.settings import Config
-from functions.domain.decisions.guards import evaluate_all
-from functions.domain.decisions.judging import GuardContext
+from functions.domain.decisions.guards import GUARDS, evaluate
+from functions.domain.decisions.judging import GuardContext, HistoryUnknown
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.events import AlertsReceived, Claim
+from functions.domain.model.events import AlertsReceived, Claim, Kind
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import Observation, Slot, Storm
 
@@ -129,10 +129,16 @@ def _ask_guards(settings: Config, document: Document, event: AlertsReceived, see
         return []
     incident = document.incident or _opened(event.incident, runbook.name, firing, now)
     context = GuardContext(settings.rules, runbook, replace(document, target=firing[0].target), incident, seen, now)
-    return [
-        GuardSays(name, decision.kind, decision.reason, str(decision.detail)) if decision else GuardSays(name)
-        for name, decision in evaluate_all(context)
-    ]
+    return [_ask_guard(name, context) for name in GUARDS]
+
+
+def _ask_guard(name: str, context: GuardContext) -> GuardSays:
+    """What the guard says by itself. One that needs the history holds if it can't be read."""
+    try:
+        decision = evaluate(name, context)
+    except HistoryUnknown:
+        return GuardSays(name, Kind.HOLD, Reason.LEDGER_UNKNOWN)
+    return GuardSays(name, decision.kind, decision.reason, str(decision.detail)) if decision else GuardSays(name)
 
 
 def _opened(name: str, runbook: str, cases: list[MatchedAlert], now: float) -> Incident:

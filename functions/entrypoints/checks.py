@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import combinations
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from functions.application.observe import plan_queues, read_pause
 from functions.application.ports import Chat, Finding, Query
 from functions.bootstrap import Adapters
 from functions.config.settings import Config, File, Named
-from functions.domain.decisions.matching import NotRendered, find_overlaps, last_matches
+from functions.domain.decisions.matching import NotRendered
 from functions.domain.decisions.step import Queues
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import NO_RUNBOOK_KEY, QueueRef, TurnedAway
@@ -139,13 +140,10 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
     """Settings that are valid, but may not be intended."""
     rules, count = ports.rules, len(ports.rules.runbooks)
     yield Finding("the file has no mistakes", True, f"{count} runbook{'s' * (count != 1)}")
-    for overlap in find_overlaps(rules.runbooks):
-        detail = f"an alert may match {overlap.earlier} too, which comes before it"
-        remedy = "Add a matcher that keeps the two apart."
-        if overlap.always:
-            detail = f"{overlap.earlier}, which comes before it, takes every alert that it matches"
-            remedy = f"Move it before {overlap.earlier}, or remove it."
-        yield Finding(f"{overlap.later} gets its alerts", False if overlap.always else None, detail, remedy)
+    for earlier, later in combinations(rules.runbooks.values(), 2):
+        if set(earlier.match) <= set(later.match):
+            detail = f"{earlier.name}, which comes before it, takes every alert that it matches"
+            yield Finding(f"{later.name} gets its alerts", False, detail, f"Move it before {earlier.name}, or remove it.")
     if not rules.default_channels:
         yield Finding("people hear of what happens", False, "no channel is named", "Add `notify:` to the runbooks or at the top.")
     for name, runbook in rules.runbooks.items():
@@ -218,6 +216,12 @@ def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:
         return [replace(finding, what=what) for finding in chat.check(timeout_s=timeout_s)]
     except (Denied, Unavailable) as error:
         return [replace(finding_of_error(what, error), ok=False if isinstance(error, Denied) else None)]
+
+
+def last_matches(runbooks: Iterable[str], documents: Sequence[Document]) -> dict[str, float | None]:
+    """When each runbook last matched an alert, by what the documents note."""
+    noted = [document.matched for document in documents]
+    return {name: max((matched[name] for matched in noted if name in matched), default=None) for name in runbooks}
 
 
 def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:

@@ -9,10 +9,12 @@ import click
 from functions.config.formats import read_url
 from functions.config.loader import load_config
 from functions.config.settings import Config
-from functions.domain.model.codes import PASSING
+from functions.domain.model.codes import UNKNOWN, Reason
 from functions.runtime import http_client
 from unstick import notifications, output
 from unstick.notifications import Recorded
+
+PASSING = {Reason.COOLDOWN, Reason.JOB_BUSY, *UNKNOWN}  # reasons that end by themselves: Unstick decides again
 
 WEBHOOK = "Write the address of the webhook, such as http://127.0.0.1:8080/."
 

@@ -11,13 +11,13 @@ from functions.application.history import LOAD_S, document_keys, load_documents,
 from functions.application.observe import or_unknown, read_pause
 from functions.bootstrap import Adapters
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
-from functions.domain.decisions.matching import last_matches
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import NO_RUNBOOK_KEY, TurnedAway
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Rules
+from functions.entrypoints.checks import last_matches
 from functions.runtime.errors import Denied
 from unstick import output
 

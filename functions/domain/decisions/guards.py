@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
-from functions.domain.decisions.judging import GuardContext, HistoryUnknown, delivery_limit, hold_as_unread, likely_stuck, symptom
+from functions.domain.decisions.judging import GuardContext, delivery_limit, hold_as_unread, likely_stuck, symptom
 from functions.domain.model.codes import SETTLED, Mode, Reason
 from functions.domain.model.events import Decision, Kind, hold
 from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident
@@ -283,7 +283,7 @@ CALLS_PEOPLE = (Reason.FROZEN, Reason.RUNNER_CLOCK, Reason.TOO_MANY_RESTARTS, Re
 """Reasons that call a person about a hang. What is only likely stays the calm question of `likely_stuck`, which names them."""
 
 
-def _evaluate(name: str, context: GuardContext) -> Decision | None:
+def evaluate(name: str, context: GuardContext) -> Decision | None:
     """The guard's objection, unless a person's approval settles it."""
     decision = None if name in FIRST_ONLY and context.between else GUARDS[name](context)
     return None if context.approved and decision is not None and decision.reason in SETTLED else decision
@@ -293,18 +293,7 @@ def decide(context: GuardContext) -> Decision:
     """Restart, hold, ask, or adopt an execution, as decided by the first guard that objects.
     A suspicion is waited for before any other guard: most of them clear, and then nobody is notified."""
     names = ("symptom", *GUARDS) if context.incident.is_suspicion else GUARDS
-    decision = next(filter(None, (_evaluate(name, context) for name in names)), Decision(Kind.RESTART))
+    decision = next(filter(None, (evaluate(name, context) for name in names)), Decision(Kind.RESTART))
     if decision.reason in CALLS_PEOPLE and not context.between and (question := GUARDS["likely_stuck"](context)):
         return replace(question, detail=join((question.detail, named(REASONS[decision.reason].short, decision.detail))))
     return decision
-
-
-def evaluate_all(context: GuardContext) -> list[tuple[str, Decision | None]]:
-    """The result of each guard by itself, for `simulate`. Guards that need the history hold if it can't be read."""
-    decisions: list[tuple[str, Decision | None]] = []
-    for name in GUARDS:
-        try:
-            decisions.append((name, _evaluate(name, context)))
-        except HistoryUnknown:
-            decisions.append((name, hold(Reason.LEDGER_UNKNOWN)))
-    return decisions

@@ -9,12 +9,11 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Health, Reason
-from functions.domain.model.incidents import Document, Evidence
+from functions.domain.model.incidents import Evidence
 from functions.domain.model.runbooks import EvidenceJob, HolderOption, Matcher, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.patterns import full_match
 from functions.runtime.text import COMMA, Phrase, Text, join, named
@@ -144,12 +143,6 @@ def explain_mismatch(runbooks: Mapping[str, Runbook], labels: Mapping[str, str])
     return join((looked_at, Text("closest is {runbook}, which needs {matchers}", runbook=closest, matchers=missing)))
 
 
-def last_matches(runbooks: Mapping[str, Runbook], documents: Iterable[Document]) -> dict[str, float | None]:
-    """When each runbook last matched an alert, by what the documents note."""
-    noted = [document.matched for document in documents]
-    return {name: max((matched[name] for matched in noted if name in matched), default=None) for name in runbooks}
-
-
 def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
     """The target of a runbook for an alert with these labels. Raises NotRendered."""
     return to_target(runbook.restart, runner_url, _render(runbook.restart.options, runbook.restart, labels))
@@ -220,35 +213,3 @@ def target_key(url: str, job: str, options: Mapping[str, str]) -> str:
     """The key of a target's document: 20 hex digits, the same for every notification of the target."""
     canonical = json.dumps([url, job, sorted(options.items())], separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:20]
-
-
-class Overlap(Struct, frozen=True):
-    """Two runbooks; the earlier one takes all alerts that the later one matches (`always`), or some."""
-
-    earlier: str
-    later: str
-    always: bool
-
-
-def find_overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:
-    """Overlaps by which the file's order hides a runbook, doubtful ones too. A narrower runbook before a wider one is normal."""
-    overlapping, ordered = [], list(runbooks.values())
-    for place, later in enumerate(ordered):
-        for earlier in ordered[:place]:
-            first, second = set(earlier.match), set(later.match)
-            if first <= second:
-                overlapping.append(Overlap(earlier.name, later.name, always=True))
-            elif not second <= first and not any(_exclude_each_other(mine, other) for mine in first for other in second):
-                overlapping.append(Overlap(earlier.name, later.name, always=False))
-    return overlapping
-
-
-def _exclude_each_other(first: Matcher, second: Matcher) -> bool:
-    """Whether no labels can satisfy both."""
-    if first.label != second.label:
-        return False
-    pairs = ((first, second), (second, first))
-    if any(equal.op == "=" and not matches(other, {equal.label: equal.value}) for equal, other in pairs):
-        return True
-    opposite = {("=~", "!~"), ("!~", "=~"), ("=", "!="), ("!=", "=")}
-    return (first.op, second.op) in opposite and first.value == second.value

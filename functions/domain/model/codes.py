@@ -51,8 +51,6 @@ SETTLED = OVERRULED | {Reason.STORM_UNKNOWN}
 """Reasons that hold nothing once a person has approved: whoever overrules a limit needs no count of past restarts."""
 UNKNOWN = frozenset({Reason.LEDGER_UNKNOWN, Reason.RUNNER_CLOCK, Reason.STORM_UNKNOWN, Reason.SYMPTOM_UNKNOWN})
 """Reasons that something can't be known now."""
-PASSING = frozenset({Reason.COOLDOWN, Reason.JOB_BUSY, *UNKNOWN})
-"""Reasons that end by themselves: Unstick decides again."""
 
 
 class Mode(StrEnum):

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import GUARDS, decide, evaluate_all, freeze_at
+from functions.domain.decisions.guards import decide, freeze_at
 from functions.domain.decisions.judging import GuardContext
-from functions.domain.model.codes import ASKED, OVERRULED, PASSING, SETTLED, Ending, Mode, Phase, Reason
+from functions.domain.model.codes import ASKED, OVERRULED, SETTLED, UNKNOWN, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Decision, Kind
 from functions.domain.model.incidents import UNCLEAR, Document, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
@@ -146,9 +146,9 @@ def test_each_guard_holds_with_its_reason_code(held, reason, detail):
     decision = decide(held)
     assert (decision.kind, decision.reason) == (Kind.HOLD, reason)
     assert detail in str(decision.detail)
-    assert (decision.again_in_s is not None) == (reason in PASSING or detail in ("can't be read", "may still be running")), (
-        "what passes without a person is waited for"
-    )
+    assert (decision.again_in_s is not None) == (
+        reason in (Reason.COOLDOWN, Reason.JOB_BUSY, *UNKNOWN) or detail in ("can't be read", "may still be running")
+    ), "what passes without a person is waited for"
 
 
 PASSES = [
@@ -379,14 +379,6 @@ def test_what_can_not_be_read_is_told_after_within_or_where_people_can_mend_it(p
     """Or between two restarts; until then it may pass."""
     decision = decide(scene(seen(**{part: unread}), before=document(incident(**changes))))
     assert (decision.kind, decision.again_in_s, decision.tell) == (Kind.HOLD, 15.0, told)
-
-
-def test_every_guard_can_be_asked_by_itself():
-    """`simulate` shows what each guard says, also where the history can't be read."""
-    said = dict(evaluate_all(scene(seen(history=MISSING, mail=well()))))
-    assert list(said) == list(GUARDS)
-    assert (said["symptom"].reason, said["likely_stuck"]) == (Reason.SYMPTOM_GONE, None)
-    assert said["cooldown"].reason is Reason.LEDGER_UNKNOWN
 
 
 # --- freeze windows --------------------------------------------------------------------------------------------------

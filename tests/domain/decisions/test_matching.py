@@ -9,8 +9,6 @@ from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
 from functions.config.formats import parse_matcher
 from functions.domain.decisions.matching import (
     HOLDER_HOST,
-    Overlap,
-    find_overlaps,
     match_alerts,
     matches,
     name_holder,
@@ -251,28 +249,6 @@ def test_other_templates_are_refused(text):
 def test_a_strangers_value_in_a_sentence(value, said):
     """Quoted, short, and nothing that a terminal or a chat would act on."""
     assert shown(value) == said
-
-
-def of(name: str, *matchers: str) -> Runbook:
-    return replace(RUNBOOK, name=name, match=tuple(parse_matcher(text) for text in matchers))
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        (["a=x"], ["a=x"], True), (["a=x"], ["b=y", "a=x"], True), (["a=x", "b=y"], ["a=x"], None), (["a=x"], ["a=y"], None),
-        (["a=x"], ["b=y"], False), (["a=x"], ["a=~x|y", "b=z"], False), (["a=~x.*"], ["a=y"], None),
-        (["a=~x.*"], ["a=xy"], False), (["a=~x.*"], ["a!~x.*"], None), (["a=~x.*"], ["a=~y.*"], False),
-        (["a!=x"], ["a=x"], None), (["a=x"], ["a!=x"], None), (["a=x", "b=1"], ["a=x", "b=2"], None),
-        (["a=~x.*"], ["a!~w.*"], False), (["a=~x.*"], ["a!~y.*"], False), (["a!~x.*"], ["a=~x.*"], None),
-        (["a=~x.*"], ["b!~x.*"], False), (["a!=x"], ["a!=y"], False), (["a=x"], ["a!=w"], False), (["a=x"], ["a!=y"], False),
-        (["a=~x|y"], ["a=y", "b=z"], False), (["a=x", "b=1"], ["b=1", "a=~y"], None),
-    ],
-)  # fmt: skip
-def test_runbooks_that_hide_each_other(first, second, expected):
-    """True: the later one never takes any alert. False: the order may decide. None: narrower in front, or never both."""
-    hidden = find_overlaps({"one": of("one", *first), "two": of("two", *second)})
-    assert hidden == ([] if expected is None else [Overlap("one", "two", always=expected)])
 
 
 # --- evidence --------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card import KINDS
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions.matching import last_matches
 from functions.domain.decisions.messages import channels_for, post, post_hold, to_alert_ref, was_told_recently
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.alerts import MatchedAlert
@@ -15,6 +14,7 @@ from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.incidents import AlertRef, Document, Hold
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
+from functions.entrypoints.checks import last_matches
 from tests.support.worlds import scenes
 from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, case, change, document, moved, rules, runbook
 
