@@ -161,18 +161,3 @@ def test_the_curve_marks_each_restart_and_has_what_consumers_hold():
     assert drawn.count('class="mark"') == 2
     assert str(queues.say_curve(depths)) == "224 → 615 (peak 615) in 8 min 9 s"
     assert {draw_curve(Curve(few)) or queues.to_bars(few) or queues.say_curve(few) for few in ((), depths[:1])} == {""}
-
-
-@pytest.mark.parametrize(
-    ("depths", "bars", "said"),
-    [
-        ((5, 9, 2), "▅█▃", "5 → 2 (peak 9) in 1 min 30 s"),
-        ((0, 1, 10, 20, 100), "▁▂▂▂█", "0 → 100 (peak 100) in 3 min"),
-        ((0, -3), "▁▁", "0 → -3 (peak 0) in 45 s"),
-        ((*range(48),), "▂▂▂▂▂▃▃▃▄▄▄▄▅▅▅▆▆▆▇▇▇▇██", "0 → 47 (peak 47) in 35 min 15 s"),
-    ],
-)
-def test_chats_show_the_curve_as_bars_and_in_words(depths: tuple[int, ...], bars: str, said: str):
-    """The lowest bar is zero; a bar for several samples shows the highest."""
-    samples = tuple((45.0 * n, depth) for n, depth in enumerate(depths))
-    assert (queues.to_bars(samples), str(queues.say_curve(samples))) == (bars, said)

@@ -14,7 +14,6 @@ from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 
 NOW = 1_795_561_678.0
 DAY_S = 86400.0
-AHEAD_S = 30.0
 CAUSE = "https://tracker.example.com/MAIL-123"
 RUNBOOK = Runbook("mail", (), Restart("job"), Symptom("rabbitmq"), mode=Mode.AUTO, root_cause=CAUSE)
 TARGET = Target("t1", "https://rundeck.example.com", "job", {"service": "mail-delivery"})
@@ -81,15 +80,6 @@ def test_the_card_has_both_periods_side_by_side() -> None:
     assert (card.kind, card.mention, card.curve, card.text) == ("report", (), (), ())
 
 
-def test_periods_begin_to_the_second() -> None:
-    """What ended a second earlier belongs to the period before, or to none."""
-    ended = [record(days + second / DAY_S, n) for n, (days, second) in enumerate([(7, 0), (7, 1), (14, 0), (14, 1)])]
-    report = counted(*ended)
-    assert [(book.now.incidents, book.before.incidents) for book in report.runbooks] == [(1, 2)]
-    month = counted(*ended, days=30)
-    assert [(book.now.incidents, book.before.incidents) for book in month.runbooks] == [(4, 0)]
-
-
 OWN = execution(1, NOW - 100, "inc1.1")
 
 
@@ -140,11 +130,3 @@ def test_a_period_without_an_incident_is_fine() -> None:
     assert card.facts[0] == ("mail, 7 days", "0 incidents; 0 restarts; 0 hand-overs to people")
     assert card.facts[1][1].startswith("stuck for 5 min; 1 incident; 1 restart; ")
     assert card_of(days=1).headline == "No action needed: Stuck for 0 s in 1 day, 0 restarts"
-
-
-def test_what_was_not_read_is_said() -> None:
-    """Before everything else: the figures are too low."""
-    report = replace(counted(record(1, 1)), archived=50_000, read=10_000, broken=2)
-    card = compose(report, rules())
-    assert card.headline == "In working hours: Stuck for 5 min in 7 days, 1 restart"
-    assert card.text == ("Only 9,998 of 50,000 archived incidents were read, so the figures are too low.",)
