@@ -227,17 +227,14 @@ IDLE = [channel(name=f"w-{n}", id=f"w {n}", work=flat(9, since_s=10.0 + 50 * n, 
     [
         (queue(channels=(channel(), WORKING, replace(WORKING, id="c3 (1)"))),
             "held by mail-worker-2 for 120 s: 1 message; 2 other consumers work", ""),
-        (queue(channels=(channel(),), consumers=1), "held by mail-worker-2 for 120 s: 1 message", ""),
         (queue(channels=(channel(name=""), channel(name="", host="", id="c9 (1)")), consumers=2),
             "held by 10.0.3.7, c9 (1) for 120 s: 2 messages", ""),
         (still(ready=0, unacked=1, channels=(channel(),)), "held by mail-worker-2 for 120 s: 1 message", ""),
         (queue(channels=tuple(IDLE), consumers=6), "held by w-3, w-4, w-2 for 120 s: 4 messages; 1 other consumer works", ""),
         (still(ready=4, unacked=1), f"1 message is held, and {STANDS}",
             "no consumer's channel holds them: they were taken by basic.get, or by a consumer that was cancelled"),
-        (still(ready=0, unacked=2, channels=None), f"2 messages are held, and {STANDS}", NO_TAG),
         (still(ready=0, unacked=2, unseen=MISSING), f"2 messages are held, and {STANDS}",
             "its consumers' channels can't be seen: a node sends none"),
-        (still(ready=5, unacked=0, consumers=None), "depth 5, still for 0 s", ""),
         (still(ready=5, unacked=0), "5 messages wait, and the consumers were given nothing for 120 s", ""),
         (still(ready=5, unacked=0, channels=None), "5 messages wait, and the consumers were given nothing for 120 s", NO_TAG),
         (still(ready=5, unacked=0, consumers=0), "5 messages have waited for 120 s, and the consumer is gone", ""),
@@ -324,22 +321,6 @@ def test_a_consumer_that_could_take_more_is_stuck_where_others_wait(changes, tru
     assert (judged.proof, judged.health) == (proof, Health.ILL if proof is Proof.WORK_WAITS else Health.LIKELY)
     held = "60 s: 1 message; 4 messages wait, and none is delivered" if proof is Proof.WORK_WAITS else "120 s: 1 message"
     assert str(judged.why) == f"held by mail-worker-2 for {held}"
-
-
-@pytest.mark.parametrize(
-    ("window", "said"),
-    [
-        (2, "it holds 1 of 2, and could take more"), (0, "it holds 1, and could take any number"),
-        (None, "it holds 1, and how many it may hold is not known"),
-    ],
-)  # fmt: skip
-def test_people_are_told_what_a_consumer_could_take(window, said):
-    """By the channel that has held its message for the longest; who keeps nothing on purpose is stuck all the same."""
-    later = channel(id="c2 (1)", window=9, work=flat(201, since_s=100.0))
-    seen = queue(channels=(later, channel(window=window)))
-    judged = judge(SYMPTOM, seen, Trust())
-    assert (judged.health, str(judged.against).startswith(said)) == (Health.LIKELY, True)
-    assert judge(replace(SYMPTOM, keeps_nothing=True), seen, Trust()).health is Health.ILL
 
 
 GROWING = tuple((at, max(value, 978)) for at, value in rising(1))
