@@ -32,7 +32,6 @@ from tests.support.worlds.scenes import (
     RUNNER_NOW,
     TARGET,
     alerted,
-    bare,
     case,
     change,
     channels,
@@ -139,16 +138,6 @@ def test_only_a_suspicion_that_was_never_proved_ends_without_a_word(suspicion, e
     assert (after.passed_at is not None) is passed
 
 
-@pytest.mark.parametrize(("public", "nonce", "link"), [(True, "r4nd", True), (True, "", False), (False, "r4nd", False)])
-def test_an_escalation_has_a_link_where_somebody_can_follow_it(public, nonce, link):
-    """It takes an address and a nonce that nobody can guess."""
-    before = document(incident(attempt=1, restarts=1))
-    result = woken(before, NOW, replace(seen(pause=Pause("x")), nonce=nonce), PUBLIC if public else rules())
-    urls = [url for _, url in result.document.to_tell[0].card.links if "/approve/" in url]
-    assert urls == (["https://unstick.example.com/approve/#inc-1.ack.r4nd"] if link else [])
-    assert result.document.escalation.nonce == ("inc-1.ack.r4nd" if link else "")
-
-
 def test_an_outcome_knows_when_its_last_restart_ended():
     """Of the execution that it follows, else of its newest attempt."""
     tries = tuple(PastAttempt(f"inc-1.{n}", execution(n, ended=-100.0 * n) if n < 3 else None, "stuck") for n in (2, 1, 3))
@@ -207,26 +196,6 @@ def test_no_guard_speaks_before_the_suspicion_proves_true():
     assert (kinds(held.document), held.document.outcomes[-1].reason) == (["held"], Reason.PAUSED)
 
 
-@pytest.mark.parametrize(
-    "unread",
-    [Unknown("it is down"), Unknown("no answer", late=True), replace(bare(50), blind=Unknown("the page is slow", late=True))],
-)
-def test_a_broker_that_can_not_be_read_is_told_when_it_lasts(unread):
-    """I4: a suspicion that can't be checked is reported within a minute, so a hiccup is not; a refusal with a remedy at once."""
-
-    def look(at):
-        return seen(now=at, mail=replace(unread, at=at) if isinstance(unread, QueueSnapshot) else unread)
-
-    document, at = moved(EMPTY, SUSPICION, look(NOW)).document, NOW
-    while not document.to_tell:
-        assert at < NOW + 60
-        at = document.due or at
-        document = woken(document, at, look(at)).document
-    assert NOW + 30 <= at < NOW + 60
-    refused = moved(EMPTY, SUSPICION, seen(mail=Unknown("the login failed", remedy="Correct the password.")))
-    assert kinds(refused.document) == ["held"]
-
-
 # --- what was held at once -----------------------------------------------------------------------------------------------------
 
 ALWAYS = (Freeze(frozenset(range(7)), 0, 86400, "the whole week"),)
@@ -238,19 +207,6 @@ def held_at_once(document: Document, at: float = NOW, *, freeze: bool = False) -
     event = replace(alerted(case(book=book), incident=f"inc-{at:.0f}"), crowd=False)
     paused = None if freeze else Pause("a broker upgrade", "h.tanaka", NOW - 60)
     return moved(document, event, seen(now=at, pause=paused), at, rules(book))
-
-
-@pytest.mark.parametrize(("freeze", "reason"), [(False, Reason.PAUSED), (True, Reason.FROZEN)])
-def test_what_people_see_a_card_of_is_archived(freeze: bool, reason: Reason):
-    """With the card's id, the reason and its detail, and what was seen; the document remembers no outcome of it."""
-    after = held_at_once(document(), freeze=freeze).document
-    (message,) = [one for one in after.to_tell if one.channel == "ops"]
-    (record,) = after.to_archive
-    assert message.card.incident == record.incident.id == record.outcome.incident == f"inc-{NOW:.0f}"
-    assert (record.outcome.ending, record.outcome.reason, record.incident.reason) == (Ending.HELD, reason, reason)
-    assert str(record.incident.detail)
-    assert record.incident.triggers
-    assert (after.incident, after.outcomes) == (None, ())
 
 
 def test_a_repeat_that_posts_nothing_writes_no_record():

@@ -109,7 +109,6 @@ HOLDS = [
     pytest.param(scene(seen(history=MISSING)), Reason.LEDGER_UNKNOWN, "it is down", id="ledger_unknown"),
     pytest.param(scene(seen(execution(ended=None, started=-1801))), Reason.ZOMBIE_EXECUTION, "30 min", id="zombie_execution"),
     pytest.param(scene(seen(ended_by_rundeck("timedout"))), Reason.ZOMBIE_EXECUTION, "may still be running", id="timed out"),
-    pytest.param(scene(seen(ended_by_rundeck("aborted"))), Reason.ZOMBIE_EXECUTION, "may still be running", id="aborted"),
     pytest.param(scene(seen(ended_by_rundeck("aborted"), mail=well())), Reason.SYMPTOM_GONE, "depth 0", id="aborted, well"),
     pytest.param(scene(seen(history=history_of(others=(execution(ended=None),)))), Reason.JOB_BUSY, "execution 7",
         id="job_busy-running"),
@@ -121,19 +120,14 @@ HOLDS = [
         id="runner_clock-ahead"),
     pytest.param(scene(seen(history=ahead_by(-600)), before=between()), Reason.RUNNER_CLOCK, "is 10 min behind Unstick's",
         id="runner_clock-behind, between attempts"),
-    pytest.param(scene(seen(history=ahead_by(-600), mail=well())), Reason.SYMPTOM_GONE, "depth 0", id="runner_clock-well"),
     pytest.param(scene(before=document(incident(), escalation=escalation(NOW - 86399))), Reason.ESCALATED, "23 h 59 min ago",
         id="escalated"),
     pytest.param(scene(seen(execution(started=-310, ended=-300))), Reason.COOLDOWN, "5 min ago", id="cooldown"),
     pytest.param(scene(seen(execution(started=-610, ended=-599))), Reason.COOLDOWN, "9 min 59 s ago", id="cooldown-last-second"),
     pytest.param(scene(seen(*many(3, 600))), Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 3", id="too_many_restarts-hour"),
-    pytest.param(scene(seen(*many(4, 600, -3300.0))), Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 4", id="too_many_restarts"),
     pytest.param(scene(seen(*many(7, 9000, -80000))), Reason.TOO_MANY_RESTARTS, "restarts within 24 h: 7",
         id="too_many_restarts-day"),
     pytest.param(scene(seen(failed(2, -4000), failed(1, -9000))), Reason.FAILING, "in a row: 2", id="failing"),
-    pytest.param(
-        scene(seen(failed(3, -4000), failed(2, -9000), failed(1, -14000))), Reason.FAILING, "in a row: 3", id="failing on"
-    ),
     pytest.param(scene(seen(storm=taken(3))), Reason.TOO_MANY_TARGETS, "within 10 min: 3", id="too_many_targets"),
     pytest.param(scene(seen(storm=MISSING)), Reason.STORM_UNKNOWN, "can't be read", id="storm_unknown"),
     pytest.param(scene(book=runbook(mode=Mode.OBSERVE)), Reason.OBSERVE_ONLY, "", id="observe_only"),
@@ -154,11 +148,8 @@ def test_each_guard_holds_with_its_reason_code(held, reason, detail):
 PASSES = [
     pytest.param(scene(before=since(-86400)), id="as old as `stale` allows"),
     pytest.param(scene(before=document(incident(), escalation=escalation(NOW - 86400))), id="24 hours after the escalation"),
-    pytest.param(scene(before=document(incident(), escalation=escalation(NOW - 90000))), id="25 hours after it"),
     pytest.param(scene(seen(execution(started=-610, ended=-600))), id="cooldown is over"),
     pytest.param(scene(seen(*many(2, 600))), id="a window with room"),
-    pytest.param(scene(seen(*many(3, 100, -3700.0 - 300))), id="older than the window"),
-    pytest.param(scene(seen(failed(2, -4000), execution(1, started=-9000, ended=-8990))), id="one failed, one did not"),
     pytest.param(scene(seen(execution(2, started=-4000, ended=-3990), failed(1, -9000), failed(3, -9500))), id="newest is well"),
     pytest.param(scene(seen(failed(2, -4000)), book=runbook(limits=Limits(failing=2))), id="fewer than `failing`"),
     pytest.param(scene(seen(storm=taken(2))), id="a slot is free"),
@@ -265,26 +256,6 @@ def test_only_a_start_of_this_incident_that_is_not_known_is_its_own(mine, adopts
     assert decision.execution == (run if adopts else None)
 
 
-@pytest.mark.parametrize(
-    ("changes", "code", "said"),
-    [
-        ({"started": -1800.0}, Reason.JOB_BUSY, "has been running for 30 min"),
-        ({"started": -1801.0}, Reason.ZOMBIE_EXECUTION, "has been running for 30 min"),
-        ({"started": 60.0}, Reason.JOB_BUSY, "has been running for 0 s"),
-        ({"started": -90.0, "runner_started_at": None}, Reason.JOB_BUSY, "has been running for 0 s"),
-        ({"started": 600.0, "scheduled": True}, Reason.JOB_BUSY, "is waiting to start"),
-    ],
-)
-def test_another_run_of_the_job_is_waited_for(changes, code, said):
-    """However long it takes; one that can't end any more is people's to abort."""
-    other = execution(12, ended=None, **changes)
-    decision = decide(scene(seen(history=history_of(others=(other, execution(13, ended=None))))))
-    assert (decision.kind, decision.reason, decision.execution) == (Kind.HOLD, code, other)
-    assert said in str(decision.detail)
-    assert decision.again_in_s == 15.0
-    assert bool(decision.remedy) == (code is Reason.ZOMBIE_EXECUTION)
-
-
 def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
     """It is not one of ours, and it ended after the last of ours that was a restart, well or not."""
     own = execution(11, started=-110, ended=-100, tag="inc-1.1")
@@ -384,11 +355,9 @@ def test_what_can_not_be_read_is_told_after_within_or_where_people_can_mend_it(p
 # --- freeze windows --------------------------------------------------------------------------------------------------
 
 MORNING = Freeze(frozenset(range(5)), 9 * 60, 10 * 60, "mon-fri 09:00-10:00")
-FOUR_PAST = Freeze(frozenset({4}), 9 * 60 + 4, 10 * 60, "fri 09:04-10:00")
 NIGHT = Freeze(frozenset({4}), 22 * 60, 6 * 60, "fri 22:00-06:00")
 WHOLE = Freeze(frozenset({6}), 0, 0, "sun")
 SUNDAY = Freeze(frozenset({6}), 22 * 60, 6 * 60, "sun 22:00-06:00")
-MONDAY = Freeze(frozenset({0}), 22 * 60, 6 * 60, "mon 22:00-06:00")
 
 
 @pytest.mark.parametrize(
@@ -399,19 +368,14 @@ MONDAY = Freeze(frozenset({0}), 22 * 60, 6 * 60, "mon 22:00-06:00")
         (MORNING, "2027-01-15 09:59", True),
         (MORNING, "2027-01-15 10:00", False),
         (MORNING, "2027-01-16 09:30", False),
-        (FOUR_PAST, "2027-01-15 09:03", False),
-        (FOUR_PAST, "2027-01-15 09:04", True),
         (NIGHT, "2027-01-15 21:59", False),
         (NIGHT, "2027-01-15 22:00", True),
         (NIGHT, "2027-01-16 05:59", True),
         (NIGHT, "2027-01-16 06:00", False),
-        (NIGHT, "2027-01-15 05:59", False),
         (NIGHT, "2027-01-16 22:30", False),
         (SUNDAY, "2027-01-18 05:59", True),
         (SUNDAY, "2027-01-17 05:59", False),
         (SUNDAY, "2027-01-19 05:59", False),
-        (MONDAY, "2027-01-19 05:59", True),
-        (MONDAY, "2027-01-18 05:59", False),
         (WHOLE, "2027-01-17 00:00", True),
         (WHOLE, "2027-01-17 23:59", True),
         (WHOLE, "2027-01-18 00:00", False),

@@ -253,18 +253,6 @@ def test_what_could_not_be_noted_before_counts_for_the_restart_that_is_decided_n
     assert play.started == []
 
 
-def test_watched_since_the_first_look():
-    """Also where it never stood still for long: then a healthy application is known not to."""
-    document = Play(jobs(55.0)).until(600).document
-    assert document.stalls == {MAIL.key: QueueStalls(NOW + 150.0)}
-
-
-def test_equal_to_for_nothing_is_learned():
-    book = runbook(mode=Mode.OBSERVE)
-    same = rules(replace(book, symptom=replace(book.symptom, for_at_most_s=book.symptom.for_s)))
-    assert Play(jobs(150.0, 150.0), same).until(600).document.stalls == {}
-
-
 def test_after_a_needless_restart_people_are_asked_until_one_such_stall_was_seen():
     doubted = Document("mail-key", stalls={MAIL.key: QueueStalls(NOW, (), (HELD,))})
     auto = rules(runbook(mode=Mode.AUTO), public_url="https://unstick.example.com")

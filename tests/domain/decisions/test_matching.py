@@ -13,9 +13,7 @@ from functions.domain.decisions.matching import (
     matches,
     name_holder,
     render_evidence,
-    shown,
     target_key,
-    template_labels,
 )
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Mode, Reason
@@ -215,40 +213,7 @@ def test_any_labels_end_in_a_target_that_is_allowed_or_a_reason(labels):
         assert set(service) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
-# --- templates, sentences, overlaps ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "labels"),
-    [
-        ("plain", ()), ("$5 {a}", ()), ("${labels.a}", ("a",)), ("x-${labels.a}.${labels.b c}-${labels.a}", ("a", "b c", "a")),
-        ("${labels.キュー}${labels.a.b}", ("キュー", "a.b")),
-    ],
-)  # fmt: skip
-def test_templates_name_labels(text, labels):
-    """Names of labels may have anything but braces and dollars."""
-    assert template_labels(text) == labels
-
-
-@pytest.mark.parametrize(
-    "text", ["${", "${labels}", "${labels.}", "${env.HOME}", "${labels.a", "${labels.${labels.a}}", "${annotations.a}", "a${b}c"]
-)
-def test_other_templates_are_refused(text):
-    """Only ${labels.NAME} is filled in; everything else that looks like a template is a mistake."""
-    with pytest.raises(ValueError, match=r"labels\.NAME"):
-        template_labels(text)
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        ("a", '"a"'), ("a\tb", '"a\\tb"'), ("\u202eevil", '"\\u202eevil"'), ("x" * 60, '"' + "x" * 60 + '"'),
-        ("x" * 61, '"' + "x" * 59 + '…"'), ("日本", '"日本"'), ("\ud800", '"\\ud800"'),
-    ],
-)  # fmt: skip
-def test_a_strangers_value_in_a_sentence(value, said):
-    """Quoted, short, and nothing that a terminal or a chat would act on."""
-    assert shown(value) == said
+# --- overlaps --------------------------------------------------------------------------------------------------------------
 
 
 # --- evidence --------------------------------------------------------------------------------------------------------------
@@ -286,9 +251,6 @@ def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():
     case = case_of({**LABELS, "vhost": "main"}, runbook)
     assert case.target.options == {"target": "host-mail-1.main"}
     assert case_of(LABELS, runbook).reason is Reason.INVALID_OPTION
-    of_label = replace(runbook, restart=Restart("j", {"target": "${labels.long}"}, {"target": "x*"}))
-    for length, reason in ((1024, None), (1025, Reason.INVALID_OPTION)):
-        assert case_of({**LABELS, "long": "x" * length}, of_label).reason is reason
     anything = replace(runbook, restart=replace(restart, allow={"target": "(?s).*"}))
     assert case_of({**LABELS, "vhost": "a\nb"}, anything).reason is Reason.INVALID_OPTION
     unlimited = replace(runbook, restart=Restart("j", {"target": "${labels.long}"}))

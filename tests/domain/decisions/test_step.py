@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.endings import APPROVAL_S
-from functions.domain.decisions.step import is_enough, of_alerts, step, what_to_observe
+from functions.domain.decisions.step import step
 from functions.domain.health.looks import before_restart
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
@@ -21,11 +19,10 @@ from functions.domain.model.events import (
     Resumed,
     Start,
     StartResult,
-    TimerFired,
     Waiting,
     Wake,
 )
-from functions.domain.model.incidents import QUEUES_KEPT, Document, Outcome, PastAttempt, failed
+from functions.domain.model.incidents import Document, Outcome, PastAttempt, failed
 from functions.domain.model.observations import Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Matcher, Restart
 from tests.support.worlds.scenes import (
@@ -98,25 +95,15 @@ def test_a_stuck_queue_is_written_down_and_started():
     assert Start("inc-1.1", RUNNER_NOW + 90.0, 90.0) in result.acts
 
 
-@pytest.mark.parametrize(("wake_s", "due_s"), [(None, 20), (-5, 20), (0, 20), (1, 1), (20, 20), (21, 20)])
-def test_a_wake_up_that_exists_is_used(wake_s, due_s):
-    """If it comes in time; `webhook` creates it while it observes."""
-    result = step(EMPTY, alerted(), seen(), NOW, rules(), None if wake_s is None else NOW + wake_s)
-    assert (result.document.due, wakes(result)) == (NOW + due_s, [] if wake_s == due_s else [NOW + due_s])
-
-
 RUNNING = execution(ended=None)
 FROM_ALERT = [
-    ("paused", True, {"pause": Pause("x")}, alerted(), EMPTY),
     ("not_firing", False, {}, resolved(), EMPTY),
     ("no_runbook", True, {}, alerted(without_target(Reason.NO_RUNBOOK)), EMPTY),
     ("test_alert", True, {}, alerted(without_target(Reason.TEST_ALERT)), EMPTY),
     ("monitoring_failure", True, {}, alerted(without_target(Reason.MONITORING_FAILURE)), EMPTY),
     ("invalid_option", True, {}, alerted(without_target(Reason.INVALID_OPTION)), EMPTY),
     ("symptom_unknown", False, {"mail": snapshot(50, samples_s=30.0)}, alerted(case(labels={})), EMPTY),  # the first look
-    ("already_running", True, {"history": history_of(RUNNING)}, alerted(), EMPTY),
     ("duplicate", False, {}, alerted(), document(outcomes=(outcome(),))),
-    ("too_many_targets", True, {"storm": Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))}, alerted(), EMPTY),
 ]
 
 
@@ -124,10 +111,8 @@ FROM_ALERT = [
 def test_what_is_answered_and_told_of_each_reason(code, is_told, look, event, document):
     """I4: a held alert is answered with its reason code, starts nothing, and is reported where people should act."""
     result = moved(document, event, seen(**look))
-    action = Action.ADOPTED if code == "already_running" else Action.HELD
-    assert (result.reply.action, result.reply.reason) == (action, Reason(code))
+    assert (result.reply.action, result.reply.reason) == (Action.HELD, Reason(code))
     assert bool(result.document.to_tell) == is_told
-    assert {message.bundle for message in result.document.to_tell} <= {code if code == "too_many_targets" else ""}
     assert not any(isinstance(act, Start) for act in result.acts)
     assert result.reply.runbook == ("" if code in ("no_runbook", "test_alert") else "mail")
     assert result.document.incident is None or result.document.due is not None
@@ -142,30 +127,7 @@ def test_a_first_look_that_came_too_late_leaves_the_decision_to_the_wake_up():
     assert phase(woken(result.document, NOW)) is Phase.STARTING
 
 
-def test_test_alerts_are_told_each_time():
-    """Grafana's Test button proves the whole line, as often as it is pressed."""
-    document = EMPTY
-    for press in range(3):
-        result = moved(document, alerted(without_target(Reason.TEST_ALERT, test=True), incident=f"test-{press}"), at=NOW + press)
-        assert kinds(result.document) == ["test"]
-        document = replace(result.document, to_tell=(), due=None)
-
-
 # --- joins, duplicates, resolved -------------------------------------------------------------------------------------
-
-
-def test_a_late_look_steps_no_open_incident():
-    """A webhook that could not see everything only adds its alert; the wake-up steps with time to spare."""
-    assert phase(moved(document(incident(due=NOW - 1)), alerted(case(POST)), seen(post=well()))) is Phase.STARTING
-    before = verifying(due=NOW - 1)
-    result = moved(before, alerted(case(POST)), seen(post=LATE))
-    assert result.document.incident.looked_at is None
-    assert reason(result) is Reason.DUPLICATE
-    late = Unknown("no answer in the time given", late=True)
-    before = verifying(triggers=(trigger(),))
-    at = NOW + 3600
-    result = moved(before, resolved(), seen(history=late, mail=late, now=at), at)
-    assert (phase(result), result.document.outcomes) == (Phase.VERIFYING, ())
 
 
 @pytest.mark.parametrize(
@@ -221,29 +183,6 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
     again = told(replace(first, to_tell=()), NOW + 3599, queue="other")
     assert again.to_tell == ()
     assert told(again, NOW + 3600, queue="web").to_tell
-
-
-@pytest.mark.parametrize("at", sorted(Phase))
-def test_an_alert_that_joins_is_answered_as_held_or_as_still_to_be_decided(at):
-    """Whatever the incident waits for."""
-    result = moved(document(incident(at, due=NOW + 100.0, reason=Reason.AWAITING_APPROVAL)), alerted())
-    assert result.reply.action is (Action.DEFERRED if at is Phase.DEFERRED else Action.HELD)
-    assert (result.reply.reason, result.document.incident.due) == (Reason.DUPLICATE, NOW + 100.0)
-
-
-def test_those_that_an_incident_left_out_are_counted():
-    """The incident takes 50 alerts, the first five with their links."""
-    cases = (case(fingerprint=f"fp-{number}", panel_url="https://g/1") for number in range(52))
-    result = moved(EMPTY, alerted(*cases))
-    assert [bool(one.links) for one in result.document.incident.triggers] == [True] * 5 + [False] * 45
-    full = [message for message in result.document.to_tell if "incident_full" in message.id]
-    assert {message.channel for message in full} == {"ops", "duty"}
-    assert "2 alerts were left out; an incident takes 50 alerts and 20 queues" in str(full[0].card)
-    queues = [replace(MAIL, key=f"queue-{number}") for number in range(21)]
-    cases = [case(queue, fingerprint=f"fp-{queue.key}") for queue in queues]
-    result = moved(EMPTY, alerted(*cases, case(queues[0], fingerprint="fp-more")))
-    assert [one.fingerprint for one in result.document.incident.triggers][19:] == ["fp-queue-19", "fp-more"]
-    assert any("1 alert was left out" in str(message.card) for message in result.document.to_tell)
 
 
 def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
@@ -313,8 +252,6 @@ def test_a_waiting_incident_whose_alerts_are_all_resolved_ends():
     assert (phase(result), result.acts, reason(result)) == (Phase.WAITING, (), Reason.NOT_FIRING)
     over = moved(document(incident(due=NOW)), resolved())
     assert (over.document.incident, over.document.outcomes[-1].reason) == (None, Reason.NOT_FIRING)
-    early = moved(document(incident(due=NOW + 1)), resolved())
-    assert phase(early) is Phase.WAITING
     before = document(
         incident(due=NOW + 100, triggers=(trigger(resolved_at=NOW - 3), trigger(fingerprint="fp-2", resolved_at=NOW)))
     )
@@ -357,16 +294,6 @@ def test_an_event_of_another_time_changes_nothing(name, event):
 
 def asking() -> Document:
     return replace(moved(EMPTY, alerted(), with_rules=APPROVE).document, to_tell=())
-
-
-def test_a_late_press_may_wait_and_without_its_runbook_it_restarts_nothing():
-    """The page's own tests show what a press in time does."""
-    document, at = asking(), NOW + 1740
-    busy = seen(history=history_of(others=(execution(ended=None),), now=at), now=at)
-    result = moved(document, Approved(document.incident.approval.nonce, "anna"), busy, at, APPROVE)
-    assert (phase(result), result.document.outcomes) == (Phase.WAITING, ())
-    result = moved(document, Approved(document.incident.approval.nonce, "anna"), with_rules=rules(runbook(name="other")))
-    assert result.document.outcomes[-1].ending is Ending.HELD
 
 
 def test_the_clock_of_the_process_that_took_the_answer_proves_no_recovery():
@@ -494,42 +421,3 @@ def test_the_history_is_bounded():
         before = replace(before, incident=replace(before.incident, due=0.0, waits_from=NOW + 15 * number))
     times = [entry.at for entry in before.incident.history]
     assert (len(times), times[0], times[-1]) == (40, NOW + 15 * 160, NOW + 15 * 199)
-
-
-# --- what is observed before a step ----------------------------------------------------------------------------------
-
-AFTER = document(
-    escalation=escalation(queue=POST, due=NOW),
-    outcomes=(Outcome("inc-0", Ending.ESCALATED, None, NOW - 60, (trigger(),), queues=(MAIL, POST)),),
-)
-
-
-def test_all_queues_are_observed_that_the_step_may_judge():
-    """Those of the alerts, the open incident and the escalation; enough for a document without an incident."""
-    joined = what_to_observe(document(incident()), alerted(case(POST)), rules())
-    assert (set(joined.queues), joined.target) == ({MAIL.key, POST.key}, TARGET)
-    assert what_to_observe(AFTER, TimerFired(), rules()).queues == {POST.key: (POST, runbook())}
-    settled = replace(AFTER, outcomes=(replace(AFTER.outcomes[0], ending=Ending.RECOVERED),))
-    known = what_to_observe(settled, alerted(case(), case(POST, fingerprint="fp-2")), rules())
-    assert set(known.queues) == {POST.key}, "the alert of the other queue is settled"
-    few, many = of_alerts((case(),)), of_alerts(tuple(case(replace(MAIL, key=f"k{n}")) for n in range(QUEUES_KEPT + 5)))
-    assert len(many.queues) == QUEUES_KEPT
-    ended = replace(EMPTY, outcomes=AFTER.outcomes)
-    assert [is_enough(few, one) for one in (EMPTY, ended, document(incident()), AFTER)] == [True, True, False, False]
-    assert [is_enough(many, one) for one in (EMPTY, ended)] == [True, False]
-
-
-@pytest.mark.parametrize(
-    ("changes", "follow", "tail"),
-    [
-        ({}, None, False),
-        ({"execution": execution(7)}, "7", True),
-        ({"execution": execution(7), "tail": ("line",)}, "7", False),
-        ({"execution": execution(7), "phase": Phase.ASKED}, "7", True),
-    ],
-    ids=["none", "followed", "its log is known", "while a person is asked"],
-)
-def test_the_execution_is_followed_and_its_log_read_once(changes: dict[str, Any], follow: str | None, tail: bool):
-    """Of the current attempt."""
-    wanted = what_to_observe(document(incident(**changes)), TimerFired(), rules())
-    assert (wanted.follow, wanted.tail) == (follow, tail)
