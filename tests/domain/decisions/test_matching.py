@@ -7,14 +7,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
 from functions.config.formats import parse_matcher
-from functions.domain.decisions.matching import (
-    HOLDER_HOST,
-    match_alerts,
-    matches,
-    name_holder,
-    render_evidence,
-    target_key,
-)
+from functions.domain.decisions.matching import HOLDER_HOST, match_alerts, matches, name_holder, render_evidence, target_key
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.incidents import Evidence
