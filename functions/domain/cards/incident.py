@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from functions.domain.cards import card
 from functions.domain.cards.content import CardInput, tidy
-from functions.domain.cards.queues import QUEUE_NAME, describe
+from functions.domain.cards.queues import HOLDERS_SHOWN, QUEUE_NAME, held
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import ASKED, Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Escalation, Evidence, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.messages import Card, CardKind
-from functions.domain.model.observations import Execution, Samples
+from functions.domain.model.observations import Execution, QueueSnapshot, Samples
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
@@ -87,7 +87,14 @@ def _alert(trigger: AlertRef) -> Iterator[Entry]:
 
 def _before(state: QueueState) -> Iterator[Entry]:
     if state.before is not None:
-        yield Entry(state.before.at, "check", named(tidy(state.queue.name, QUEUE_NAME), describe(state.before)))
+        yield Entry(state.before.at, "check", named(tidy(state.queue.name, QUEUE_NAME), _describe(state.before)))
+
+
+def _describe(reading: QueueSnapshot) -> Phrase:
+    unacked = Text("{count} unacknowledged", count=reading.unacked) if reading.unacked is not None else ""
+    connected = consumers(reading.consumers) if reading.consumers is not None else ""
+    holders = (Text("held by {holder}", holder=held(holder, reading.at)) for holder in reading.holders[:HOLDERS_SHOWN])
+    return join((join((messages(reading.depth), unacked, connected), COMMA), *holders))
 
 
 def _decision(entry: HistoryEntry) -> Entry:

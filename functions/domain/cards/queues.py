@@ -7,7 +7,7 @@ from math import inf
 from functions.domain.cards.content import CardInput, Fact, tidy
 from functions.domain.model.codes import Proof, Reason
 from functions.domain.model.incidents import QueueState
-from functions.domain.model.observations import Holder, QueueSnapshot, Samples
+from functions.domain.model.observations import Holder, Samples
 from functions.domain.texts.words import consumers, duration, messages
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
@@ -131,11 +131,3 @@ def to_bars(samples: Samples) -> str:
     width, highest = min(BARS_SHOWN, len(depths)), max(depths) or 1
     heights = (max(depths[place * len(depths) // width : (place + 1) * len(depths) // width]) for place in range(width))
     return "".join(BARS[max(1, round(height * 7 / highest)) if height else 0] for height in heights)
-
-
-def describe(reading: QueueSnapshot) -> Phrase:
-    """One reading of a queue in full."""
-    unacked = Text("{count} unacknowledged", count=reading.unacked) if reading.unacked is not None else ""
-    connected = consumers(reading.consumers) if reading.consumers is not None else ""
-    figures = join((messages(reading.depth), unacked, connected), COMMA)
-    return join((figures, *_shorten([Text("held by {holder}", holder=held(holder, reading.at)) for holder in reading.holders])))

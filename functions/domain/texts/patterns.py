@@ -66,20 +66,6 @@ KEYS = (
 )
 
 
-def pattern_mistake(pattern: str) -> str:
-    """What is wrong with a regular expression, or the empty string. Compiling loads google-re2 (6 ms)."""
-    import re2
-
-    try:
-        compiled(pattern)
-    except re2.error as error:
-        message = error.args[0].decode(errors="replace") if error.args else "it can't be compiled"
-        return f"is not a regular expression of RE2 ({message.partition(': ')[0]})"
-    except UnicodeEncodeError:
-        return "is not valid Unicode"
-    return ""
-
-
 @lru_cache(maxsize=1024)
 def compiled(pattern: str) -> Any:
     """The pattern compiled by google-re2, for texts as bytes."""
