@@ -20,7 +20,6 @@ from functions.runtime.errors import UnstickError
 SYSTEM = "scheduler"
 _POLL_S = 0.1  # the delay until another process's wake-up is noticed; 0.4 % of a core when idle
 _AT_ONCE = 8  # a slow target occupies at most one of these
-_LISTS_AT_ONCE = 4  # lists of alerts take long, so they leave places for the wake-ups of incidents
 _LEASE_S = 15.0  # the longest delay of a wake-up after a crash; a second delivery is harmless
 _RENEW_S = 3.0  # five renewals a lease
 _SWEEP_S = 60.0
@@ -31,7 +30,6 @@ _OPEN_S = 60.0
 """Seconds that the file stays open at a time. Meanwhile SQLite keeps the descriptors of all connections that this process
 closes, for the next ones (os_unix.c, "Posix Advisory Locking")."""
 _FILE_TIMEOUT_S = 5.0
-_TIME_LENGTH = 13  # of application.signing's mark of a list
 
 
 class LocalScheduler(Struct, frozen=True):
@@ -91,11 +89,6 @@ class _Due(Struct, frozen=True):
     payload: str
     failures: int
 
-    @property
-    def is_list(self) -> bool:
-        """Whether it carries alerts; then their time is in front."""
-        return "~" in self.payload[:_TIME_LENGTH]
-
 
 class _Runner(Struct):
     """The state of one call of `run`. Its own thread claims and renews; the delivery threads write what came of it."""
@@ -122,8 +115,7 @@ class _Runner(Struct):
                 if not self.sweeping.locked() and _may_sweep(file, now):
                     _start(self._sweep)
                 places = _AT_ONCE - len(self.under_way)
-                lists = _LISTS_AT_ONCE - sum(due.is_list for due in self.under_way.values())
-                for due in _claim(file, self.owner, now, places, lists) if places > 0 else []:
+                for due in _claim(file, self.owner, now, places) if places > 0 else []:
                     self.under_way[_start(self._deliver, due)] = due
                 self.place_free.wait(_POLL_S)
                 self.place_free.clear()
@@ -161,19 +153,18 @@ def _start(work: Callable[..., None], *arguments: _Due) -> threading.Thread:
     return thread
 
 
-def _claim(file: sqlite3.Connection, owner: str, now: float, places: int, lists: int) -> list[_Due]:
-    """Lease what is due and not leased, oldest first, and at most this many lists of alerts, after everything else. Equal
-    payloads are for one target, so only one at a time. A lease that ends impossibly late is ignored: the clock was set back."""
+def _claim(file: sqlite3.Connection, owner: str, now: float, places: int) -> list[_Due]:
+    """Lease what is due and not leased, oldest first. Equal payloads are for one target, so only one at a time. A lease that ends
+    impossibly late is ignored: the clock was set back."""
     leased = "leased_until BETWEEN :now AND :longest"
     times = {"now": now, "longest": now + _LEASE_S + 1}
     rows = file.execute(
         f"SELECT id, payload, failures, min(at) FROM wake_ups WHERE at <= :now AND NOT {leased}"  # noqa: S608 - our own text
         f" AND payload NOT IN (SELECT payload FROM wake_ups WHERE {leased}) GROUP BY payload"
-        " ORDER BY instr(substr(payload, 1, :time), '~'), min(at) LIMIT :places",
-        {**times, "places": places, "time": _TIME_LENGTH},
+        " ORDER BY min(at) LIMIT :places",
+        {**times, "places": places},
     ).fetchall()
-    wakes = [_Due(*row[:3]) for row in rows]  # lists last
-    wakes = wakes[: sum(not due.is_list for due in wakes) + max(lists, 0)]
+    wakes = [_Due(*row[:3]) for row in rows]
     update = f"UPDATE wake_ups SET owner = :owner, leased_until = :until WHERE id = :id AND NOT {leased}"  # noqa: S608 - as above
     lease = {**times, "owner": owner, "until": now + _LEASE_S}
     return [due for due in wakes if file.execute(update, {**lease, "id": due.id}).rowcount == 1]

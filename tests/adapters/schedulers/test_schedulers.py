@@ -275,21 +275,6 @@ def test_at_most_eight_at_once_and_each_target_once(settings, target, run):
     assert len(target.wait(19)) == 19
 
 
-def test_lists_of_alerts_hold_up_no_incident(settings, target, run):
-    """However many lists were there first: incidents are woken before them, and beside them."""
-    target.holds = lambda payload: "~" in payload
-    for number in range(12):
-        settings.wake(1.0, f"1795852536~{number}", timeout_s=PATIENCE_S)
-    settings.wake(2.0, "first", timeout_s=PATIENCE_S)
-    run()
-    target.wait(5)
-    settings.wake(3.0, "beside", timeout_s=PATIENCE_S)
-    came = target.wait(6)
-    assert (came[0], came[5]) == ("first", "beside")
-    target.over.set()
-    assert len(target.wait(14)) == 14
-
-
 @pytest.mark.parametrize(("failures", "wait_s"), [(0, 1), (2, 4), (6, 60), (5000, 60)])
 def test_backoff(settings, target, run, failures, wait_s):
     """After a failure it waits a second, then twice as long each time, up to a minute, without end."""
