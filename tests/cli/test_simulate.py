@@ -129,8 +129,8 @@ def test_every_form_of_a_recording(here: Line, form: str) -> None:
     ("content", "said"),
     [
         (b"", "is empty"),
-        (b"hello", "not JSON"),
-        (b"{}", "no `alerts`"),
+        (b"hello", "not a notification"),
+        (b"{}", "field `alerts`"),
         (b"\x1f\x8bbroken", "can't be read"),
         (b'{"request": {"body_base64": "%%%"}}', "Invalid base64"),
         (b'{"alerts": [{"status": "firing"}]}', "$.alerts[0]"),

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Struct
 
-from functions.config.settings import Auth, Basic, Bearer, Hmac
+from functions.config.settings import Auth, Hmac
 from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef, any_matches
@@ -31,112 +31,65 @@ class Headers(Protocol):
     def items(self) -> Iterable[tuple[str, str]]: ...
 
 
-class _Refusal(Struct, frozen=True):
-    sentence: str
-    tried: bool = True  # false if the request doesn't try this method at all
-
-
 def authenticate(auth: Auth, headers: Headers, body: bytes | None, now: float) -> None:
     """Authenticate the request. `now`: our clock in Unix seconds. `body`: None before it is read, for what headers can tell.
     Raises BadRequest 401 with what to fix, and Unavailable if no method matches but a secret could not be read."""
-    checks: list[Callable[[], _Refusal | None]] = []
+    checks: list[Callable[[], None]] = []
     if auth.hmac:
         checks.append(partial(_hmac, auth.hmac, headers, body, now))
     if auth.basic:
-        checks.append(partial(_basic, auth.basic, headers))
+        user, passwords = auth.basic.user.encode(errors="replace") + b":", auth.basic.passwords
+        # compared as sent: the same value has several base64 encodings
+        checks.append(partial(_authorization, "Basic", passwords, headers, lambda password: b64encode(user + password)))
     if auth.bearer:
-        checks.append(partial(_bearer, auth.bearer, headers))
-    refusals: list[_Refusal] = []
+        checks.append(partial(_authorization, auth.bearer.scheme, auth.bearer.tokens, headers, lambda token: token))
+    sentences: list[str] = []
     unread: Unavailable | Denied | None = None
     for check in checks:
         try:
-            outcome = check()
+            return check()
+        except BadRequest as refusal:
+            sentences.append(refusal.sentence)
         except (Unavailable, Denied) as error:
             unread = error
-            continue
-        if outcome is None:
-            return
-        refusals.append(outcome)
     if unread:
         raise Unavailable(unread.system, unread.detail) from None
-    raise BadRequest(401, _said(refusals))
+    raise BadRequest(401, " ".join(sentences).encode(errors="replace")[:SHOWN_BYTES].decode(errors="ignore"))
 
 
-def _said(refusals: list[_Refusal]) -> str:
-    """What was tried and is wrong; if nothing was tried, everything that is accepted."""
-    sentences = [refusal.sentence for refusal in refusals if refusal.tried]
-    sentences = sentences or [*(refusal.sentence for refusal in refusals), "A token in the URL is not accepted."]
-    return " ".join(sentences).encode(errors="replace")[:SHOWN_BYTES].decode(errors="ignore")
-
-
-def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refusal | None:
-    signature, stamp = header(headers, way.header), ""
-    if not signature:
-        return _Refusal(
-            f"The header {way.header} is missing: turn on HMAC in the contact point, with this signature header.", tried=False
-        )
+def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> None:
+    signature, stamp, name = header(headers, way.header), "", way.timestamp_header
     if not re.fullmatch(r"[0-9a-f]{64}", signature):
-        return _Refusal(f"The header {way.header} must be 64 lower-case hex digits without a prefix, as Grafana signs.")
-    if way.timestamp_header:
-        stamp = header(headers, way.timestamp_header)
-        if stale := _stale(stamp, way.timestamp_header, now):
-            return _Refusal(stale)
+        raise BadRequest(401, f"The header {way.header} must be 64 lower-case hex digits: turn on HMAC in the contact point.")
+    if name:
+        stamp = header(headers, name)
+        is_fresh = re.fullmatch(r"[0-9]{1,12}", stamp) and abs(int(stamp) - now) <= TOLERANCE_S  # also false for NaN
+        if not is_fresh:
+            sentence = f"The header {name} must be Unix seconds, at most {TOLERANCE_S:g} s off the clock here: is it the "
+            raise BadRequest(401, f"{sentence}timestamp header of the contact point, and are both clocks right?")
     elif body is not None and re.match(rb"[0-9]{1,12}:", body):
         # a signature over TIMESTAMP:BODY would be valid here, with the timestamp as part of the body
-        return _Refusal("The body begins with a timestamp: this contact point must sign without one.")
+        raise BadRequest(401, "The body begins with a timestamp: this contact point must sign without one.")
     if body is None:
-        return None
-    signed_first = f"{stamp}:".encode() if way.timestamp_header else b""
+        return
+    signed_first = f"{stamp}:".encode() if name else b""
 
     def signed(secret: bytes) -> bytes:
         mac = hmac.new(secret, signed_first, "sha256")
         mac.update(body)
         return mac.hexdigest().encode()
 
-    if any_matches(way.secrets, signature.encode(), signed):
-        return None
-    name = way.timestamp_header
-    there = f"is {name} its timestamp header" if name else "is its timestamp header empty"
-    return _Refusal(
-        f"The signature does not match: is the secret the same on both sides, {there} in the contact point, and does "
-        "nothing in between change the body?"
-    )
+    if not any_matches(way.secrets, signature.encode(), signed):
+        alike = f"are the secret and the timestamp header ({name or 'none'}) the same on both sides"
+        raise BadRequest(401, f"The signature does not match: {alike}, and does nothing in between change the body?")
 
 
-def _stale(stamp: str, name: str, now: float) -> str | None:
-    if not re.fullmatch(r"[0-9]{1,12}", stamp):
-        return f"The header {name} must be Unix seconds: set it as timestamp header in the contact point's HMAC settings."
-    early_s = int(stamp) - now
-    if abs(early_s) <= TOLERANCE_S:  # also false for NaN
-        return None
-    return (
-        f"The timestamp is {abs(early_s):.0f} s {'ahead of' if early_s > 0 else 'behind'} the clock here, "
-        f"{TOLERANCE_S:g} s are allowed: are both clocks right?"
-    )
-
-
-def _basic(way: Basic, headers: Headers) -> _Refusal | None:
-    user = way.user.encode(errors="replace") + b":"
-    missing = "set user and password in the contact point (without a password Grafana sends no header at all)."
-    wrong = "User or password is wrong: are they the same on both sides?"
-    # compared as sent: the same value has several base64 encodings
-    return _authorization("Basic", way.passwords, headers, lambda password: b64encode(user + password), missing, wrong)
-
-
-def _bearer(way: Bearer, headers: Headers) -> _Refusal | None:
-    missing, wrong = "set scheme and credentials in the contact point.", "The token is wrong: is it the same on both sides?"
-    return _authorization(way.scheme, way.tokens, headers, lambda token: token, missing, wrong)
-
-
-def _authorization(
-    scheme: str, references: tuple[SecretRef, ...], headers: Headers, expected: Callable[[bytes], bytes], missing: str, wrong: str
-) -> _Refusal | None:
+def _authorization(scheme: str, references: tuple[SecretRef, ...], headers: Headers, expected: Callable[[bytes], bytes]) -> None:
     """Exactly one space separates scheme and credentials; further spaces belong to the credentials."""
     value, prefix = header(headers, "Authorization"), f"{scheme} "
-    if value[: len(prefix)].lower() != prefix.lower():
-        return _Refusal(f"The header Authorization with scheme {scheme} is missing: {missing}", tried=False)
     sent = value[len(prefix) :].encode("latin-1", errors="replace")  # as WSGI decoded it
-    return None if any_matches(references, sent, expected) else _Refusal(wrong)
+    if value[: len(prefix)].lower() != prefix.lower() or not any_matches(references, sent, expected):
+        raise BadRequest(401, f"The header Authorization needs the scheme {scheme} and the credentials that are set here.")
 
 
 def header(headers: Headers, name: str) -> str:
@@ -149,13 +102,12 @@ TEST_KEY = re.compile(r".*-[0-9a-f]{16}-[0-9]{1,12}", re.DOTALL)
 """The group key of a Test button: `<receiver>-<fingerprint>-<Unix time>`; until Grafana 12.2 the receiver is `test`, later
 `webhook`. Keys of policies have braces, so a test of an unknown form has none and restarts nothing.
 """
+NO_TIME = re.compile(r"000[01]-")  # Go's zero time is in year 1, or in year 0 west of Greenwich
 RFC_3339 = re.compile(
-    r"([0-9]{4})(?:-[0-9]{2}){2}T(?:[01][0-9]|2[0-3])(?::[0-9]{2}){2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+    r"[0-9]{4}(?:-[0-9]{2}){2}T(?:[01][0-9]|2[0-3])(?::[0-9]{2}){2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
 )
 REMEDY = 'If the contact point has a custom payload, remove it or make it {{ template "webhook.default.payload" . }}.'
 SAID = 300  # characters of a mistake, which may repeat a value of any length
-
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class _Alert(Struct, rename="camel", gc=False):
@@ -173,13 +125,11 @@ class _Alert(Struct, rename="camel", gc=False):
 
 
 class _Payload(Struct, rename="camel", gc=False):
-    alerts: list[_Alert] | None = None
+    alerts: Annotated[list[_Alert], msgspec.Meta(min_length=1)]
     version: Literal["1", "4"] | None = None  # of Grafana and of Alertmanager; missing in some custom payloads
-    receiver: str = ""
     group_key: str = ""
     external_url: str = msgspec.field(name="externalURL", default="")
-    org_id: Count | None = None
-    truncated_alerts: Count = 0  # like `receiver`, not used; checked because docs/openapi.yaml specifies it
+    org_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Payload)
@@ -187,38 +137,25 @@ _decoder = msgspec.json.Decoder(_Payload)
 
 def parse(body: bytes) -> tuple[Alert, ...]:
     """Parse an authenticated body. Raises BadRequest 400 with the place, the mistake and what to fix."""
-    if not body or body.isspace():
-        raise BadRequest(400, f"The body is empty: did a custom payload render to nothing? {REMEDY}")
-    payload = _decoded(body)
-    if not payload.alerts:
-        raise BadRequest(400, f"The body has no `alerts`, so it is not a notification. {REMEDY}")
+    try:
+        payload = _decoder.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(400, f"The body is not a notification: {str(error)[:SAID]}. {REMEDY}") from None
     source = f"{payload.external_url}#{'' if payload.org_id is None else payload.org_id}"
     from_test = bool(payload.group_key) and ("{" not in payload.group_key or bool(TEST_KEY.fullmatch(payload.group_key)))
     return tuple(_alert(alert, source, place, from_test=from_test) for place, alert in enumerate(payload.alerts))
 
 
-def _decoded(body: bytes) -> _Payload:
-    try:
-        return _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise BadRequest(400, f"The body is JSON, but not a notification: {str(error)[:SAID]}. {REMEDY}") from None
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(400, f"The body is not JSON: {str(error)[:SAID]}. {REMEDY}") from None
-
-
 def _alert(alert: _Alert, source: str, place: int, *, from_test: bool) -> Alert:
     where = f"$.alerts[{place}]"
-    starts_at = _time(alert.starts_at, f"{where}.startsAt")
-    if starts_at is None:
-        raise BadRequest(400, f"`{where}.startsAt` has no year. {REMEDY}")
     return Alert(
         fingerprint=alert.fingerprint,
         source=source,
         firing=alert.status == "firing",
         labels=_public(alert.labels),
         annotations=_public(alert.annotations),
-        starts_at=starts_at,
-        ends_at=_time(alert.ends_at, f"{where}.endsAt") if alert.ends_at else None,
+        starts_at=_time(alert.starts_at, f"{where}.startsAt"),
+        ends_at=None if not alert.ends_at or NO_TIME.match(alert.ends_at) else _time(alert.ends_at, f"{where}.endsAt"),
         generator_url=_link(alert.generator_url),
         silence_url=_link(alert.silence_url),
         dashboard_url=_link(alert.dashboard_url),
@@ -227,13 +164,10 @@ def _alert(alert: _Alert, source: str, place: int, *, from_test: bool) -> Alert:
     )
 
 
-def _time(text: str, where: str) -> float | None:
-    """Unix seconds of an RFC 3339 time; None for Go's zero time, which is in year 1, or in year 0 west of Greenwich."""
-    match = RFC_3339.fullmatch(text)
-    if match and match[1] in ("0000", "0001"):
-        return None
+def _time(text: str, where: str) -> float:
+    """Unix seconds of an RFC 3339 time."""
     try:
-        if match:
+        if RFC_3339.fullmatch(text) and not NO_TIME.match(text):
             return datetime.fromisoformat(text).timestamp()
     except ValueError:
         pass

@@ -87,11 +87,10 @@ def test_recorded_request_is_let_in(name):
     ids=["hmac", "basic", "bearer"],
 )
 def test_request_without_credentials_is_refused(name, auth):
-    """A user name without a password sends nothing, and a token in the URL counts for nothing: the sentence says so."""
+    """A user name without a password sends nothing, and a token in the URL counts for nothing."""
     recording = RECORDINGS[name]
     said = refusal(auth, dict(recording.headers), recording.body, recording.at)
-    assert "is missing" in said
-    assert "A token in the URL is not accepted." in said
+    assert "must be 64" in said or "needs the scheme" in said
 
 
 @pytest.mark.parametrize("name", SIGNED)
@@ -133,7 +132,7 @@ def test_replay_outside_the_window_is_refused(late_s, fresh):
         authenticate(auth, as_wsgi(headers), body, stamp + late_s)
         return
     said = refusal(auth, headers, body, stamp + late_s)
-    assert f"{abs(late_s):.0f} s {'behind' if late_s > 0 else 'ahead of'} the clock here, 300 s are allowed" in said
+    assert "at most 300 s off the clock here" in said
 
 
 # --- the modes of HMAC do not mix ------------------------------------------------------------------------------------
@@ -145,7 +144,7 @@ def test_stamped_request_does_not_pass_without_a_timestamp_configured(name):
     recording, _, way = only_hmac(name)
     assert way.timestamp_header
     auth = Auth(hmac=replace(way, timestamp_header=None))
-    assert "is its timestamp header empty" in refusal(auth, dict(recording.headers), recording.body, recording.at)
+    assert "the timestamp header (none)" in refusal(auth, dict(recording.headers), recording.body, recording.at)
     recut = recording.headers[way.timestamp_header].encode() + b":" + recording.body
     assert "begins with a timestamp" in refusal(auth, dict(recording.headers), recut, recording.at)
     with pytest.raises(BadRequest):
@@ -157,7 +156,7 @@ def test_unstamped_request_does_not_pass_with_a_timestamp_configured(name):
     """Neither with none, nor with a fresh one, nor with its beginning for one."""
     recording, _, way = only_hmac(name)
     auth = Auth(hmac=replace(way, timestamp_header=TIMESTAMP))
-    assert "set it as timestamp header" in refusal(auth, dict(recording.headers), recording.body, recording.at)
+    assert "the timestamp header of the contact point" in refusal(auth, dict(recording.headers), recording.body, recording.at)
     refusal(auth, {**recording.headers, TIMESTAMP: str(int(recording.at))}, recording.body, recording.at)
     stamp, _, rest = recording.body.partition(b":")
     assert "must be Unix seconds" in refusal(auth, {**recording.headers, TIMESTAMP: stamp.decode()}, rest, recording.at)
@@ -167,7 +166,7 @@ def test_headers_of_other_names_count_for_nothing():
     """Only the configured header names are looked at."""
     auth = Auth(hmac=Hmac((known("key"),), header="X-Sig", timestamp_header="X-When"))
     headers = signed("key", b"{}", 1000)
-    assert "X-Sig is missing" in refusal(auth, headers, b"{}", 1000)
+    assert "The header X-Sig must be" in refusal(auth, headers, b"{}", 1000)
     renamed = {"X-Sig": headers[SIGNATURE], "X-When": headers[TIMESTAMP]}
     authenticate(auth, as_wsgi(renamed), b"{}", 1000)
 
@@ -242,17 +241,12 @@ def test_secrets_are_read_only_for_what_could_match(headers):
 # --- what refusals say -----------------------------------------------------------------------------------------------
 
 
-def test_refusal_speaks_of_what_was_tried():
-    """With several ways configured the sentence is about the one that the sender used, or about all if there was none."""
+def test_refusal_speaks_of_each_way():
+    """That is configured: the sender may have meant any."""
     auth = Auth(Hmac((known("key"),)), Basic("me", (known("w0rd"),)), Bearer((known("t0ken"),), scheme="ApiKey"))
-    assert refusal(auth, signed("other", b"{}", 1000), b"{}", 1000) == (
-        "The signature does not match: is the secret the same on both sides, is X-Grafana-Alerting-Timestamp its timestamp "
-        "header in the contact point, and does nothing in between change the body?"
-    )
-    assert refusal(auth, {"Authorization": "apikey other"}, b"{}", 1000) == "The token is wrong: is it the same on both sides?"
-    assert refusal(auth, {"Authorization": "basic other"}, b"{}", 1000).startswith("User or password is wrong")
-    said = refusal(auth, {}, b"{}", 1000)
-    for part in ("Alerting-Signature is missing", "scheme Basic is missing", "scheme ApiKey is missing", "token in the URL"):
+    said = refusal(auth, signed("other", b"{}", 1000), b"{}", 1000)
+    for part in ("signature does not match: are the secret and the timestamp header (X-Grafana-Alerting-Timestamp) the same",
+                 "needs the scheme Basic", "needs the scheme ApiKey"):  # fmt: skip
         assert part in said
 
 

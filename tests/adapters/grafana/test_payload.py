@@ -63,7 +63,7 @@ def test_notification_of_grafana_in_full():
     assert parse(RECORDINGS["02-hmac-timestamp-firing"].body) == (alert,)
 
 
-NOT_ONE = "The body is JSON, but not a notification: "
+NOT_ONE = "The body is not a notification: "
 
 
 def notification(**changes: Any) -> bytes:
@@ -112,26 +112,21 @@ def test_broken_times_are_refused(text):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"", "The body is empty: did a custom payload render to nothing?"),
-        (RECORDINGS["10-custom-payload"].body, "The body has no `alerts`"),
-        (notification(alerts=[]), "The body has no `alerts`"),
-        (b"<html>", "The body is not JSON: "),
-        (b'{"alerts":[', "The body is not JSON: "),
-        (b'{"a":NaN}', "The body is not JSON: "),
-        (b'{"receiver":"\xff"}', "The body is not JSON: "),
+        *((body, NOT_ONE) for body in (b"", b"<html>", b'{"alerts":[', b'{"a":NaN}', b'{"receiver":"\xff"}', notification(alerts=[]))),
+        (RECORDINGS["10-custom-payload"].body, NOT_ONE + "Object missing required field `alerts`"),
         (b'{"alerts":[1]}', NOT_ONE + "Expected `object`, got `int` - at `$.alerts[0]`."),
         (notification(alert_labels={"secret": 1}), NOT_ONE + "Expected `str`, got `int` - at `$.alerts[0].labels[...]`."),
         *((notification(**{f"alert_{name}": ...}), f"{NOT_ONE}Object missing required field `{name}` - at `$.alerts[0]`.")
             for name in ("labels", "fingerprint", "status", "startsAt")),
-        (notification(alert_startsAt="0001-01-01T00:00:00Z"), "`$.alerts[0].startsAt` has no year."),
+        (notification(alert_startsAt="0001-01-01T00:00:00Z"), "`$.alerts[0].startsAt` is not an RFC 3339 time."),
         (notification(alert_status="pending"), NOT_ONE + "Invalid enum value 'pending' - at `$.alerts[0].status`."),
         (notification(alert_status="x" * 5000), NOT_ONE + "Invalid enum value 'xxx"),
         *((notification(alert_fingerprint=wrong), NOT_ONE + "Expected `str` matching regex ")
             for wrong in ("8b65 9b40b930461", "f" * 65, "8b6529b40b930461\n", "")),
         (notification(version="3"), NOT_ONE + "Invalid enum value '3' - at `$.version`."),
-        *((notification(**wrong), NOT_ONE) for wrong in ({"truncatedAlerts": 10**400}, {"orgId": 2**53 + 1}, {"orgId": "1"})),
+        *((notification(**wrong), NOT_ONE) for wrong in ({"orgId": 2**53 + 1}, {"orgId": "1"})),
         (b"[" * 1_000_000, NOT_ONE),
-        (b'{"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", "The body is not JSON: maximum recursion depth exceeded"),
+        (b'{"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", NOT_ONE + "maximum recursion depth exceeded"),
         (b'{"orgId":' + b"1" * 1_000_000 + b"}", NOT_ONE),
     ],
 )  # fmt: skip
