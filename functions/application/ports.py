@@ -168,8 +168,8 @@ class Scheduler(Protocol):
     def wake(self, at: float, payload: str, *, timeout_s: float) -> None:
         """Deliver `payload` to `verify` at `at` (Unix seconds; a past time means now)."""
 
-    def check(self, *, creates: bool = True, timeout_s: float) -> list[Finding]:
-        """Check whether wake-ups are delivered, and if this account `creates` them, whether it may."""
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Check whether wake-ups are delivered."""
 
 
 @runtime_checkable

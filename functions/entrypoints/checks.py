@@ -57,14 +57,14 @@ class Question(Struct, frozen=True):
     runbook: str = ""
 
 
-def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, creates: bool = True) -> list[Question]:
-    """All questions, in the order of the answer. `creates`: whether this account is to create wake-ups."""
+def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> list[Question]:
+    """All questions, in the order of the answer."""
     every = [Question("Configuration", lambda: list(_check_configuration(ports)))]
     every += [Question("Secrets", partial(_check_secret, place, secret)) for place, secret in list_secrets(ports.config)]
     for runbook in ports.rules.runbooks.values():
         every += _ask_about(ports, runbook, labels, timeout_s)
     every.append(Question("Store", partial(ports.store.check, timeout_s=timeout_s)))
-    every.append(Question("Scheduler", partial(ports.scheduler.check, creates=creates, timeout_s=timeout_s)))
+    every.append(Question("Scheduler", partial(ports.scheduler.check, timeout_s=timeout_s)))
     every.append(Question("Store", partial(_check_switch, ports, timeout_s)))
     every.append(Question("Alerts", partial(_check_alerts, ports, labels, timeout_s)))
     for name, chat in ports.config.channels.items():

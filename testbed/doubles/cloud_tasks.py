@@ -46,7 +46,6 @@ class CloudTasks:
     queue: str = QUEUE
     refuse: int | None = None
     """Answer every call with this status."""
-    permissions: tuple[str, ...] = (TASK_CREATE,)
     queue_body: dict[str, Any] = field(default_factory=lambda: {"state": "RUNNING", "retryConfig": {"maxAttempts": -1}})
     queue_refuse: int | None = None
     """Answer reading the queue with this status."""
@@ -158,8 +157,6 @@ class _Handler(Handler):
             return double.refuse, _error(double.refuse, "Refused by the double.")
         if path == f"/v2/{double.queue}/tasks":
             return double.take(sent)
-        if path == f"/v2/{double.queue}:testIamPermissions":
-            return 200, {"permissions": [each for each in sent.get("permissions", []) if each in double.permissions]}
         if path == f"/v2/{double.queue}":
             if double.queue_refuse:
                 return double.queue_refuse, _error(double.queue_refuse, "The principal lacks permission cloudtasks.queues.get.")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from functions.application.ports import Finding, Scheduler
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Unavailable
 from functions.runtime.google_cloud import Service
 from functions.runtime.structs import written
 
@@ -33,9 +33,6 @@ _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#
     " scheduler.cloud_tasks.service_account, if that is set.",
     404: "There is no such queue. Correct scheduler.cloud_tasks.queue, or make the queue (a deleted name is blocked for a week).",
 }
-_CREATE = "cloudtasks.tasks.create"
-_FORBIDDEN = 403
-_VIEWER = "Give it roles/cloudtasks.viewer on the queue if check should see whether the queue runs; it works without."
 _SERVICE = Service(SYSTEM, "https://cloudtasks.googleapis.com", ENDPOINT, _REMEDIES)
 
 
@@ -52,35 +49,11 @@ class CloudTasks(Struct, frozen=True):
         if not task.get("name"):  # such as from a proxy that answers 200 to everything
             raise Unavailable(SYSTEM, "answered 200 with something that is no task")
 
-    def check(self, *, creates: bool = True, timeout_s: float) -> list[Finding]:
+    def check(self, *, timeout_s: float) -> list[Finding]:
         """Creates no task. What the queue does is shown as far as this account may see it."""
-        from functions.adapters.checks import finding_of_error  # no start and no alert needs it
+        from functions.adapters.schedulers import _cloud_tasks_checks  # no start and no alert needs it
 
-        what, findings = f"scheduler {self.queue}", []
-        try:
-            if creates:
-                granted = _ask("POST", f"{self.queue}:testIamPermissions", timeout_s, {"permissions": [_CREATE]})
-                allowed = granted.get("permissions") == [_CREATE]  # left out if there are none
-                detail = "tasks may be put in" if allowed else f"{_CREATE} is missing"
-                findings.append(Finding(what, allowed, detail, _REMEDIES[403]))
-            findings.append(self._judge_queue(what, _ask("GET", self.queue, timeout_s)))
-        except Denied as error:
-            hidden = Finding(what, None, "its state can't be read by this account", _VIEWER)
-            findings.append(hidden if error.status == _FORBIDDEN and (findings or not creates) else finding_of_error(what, error))
-        except Unavailable as error:
-            findings.append(finding_of_error(what, error, "Check whether cloudtasks.googleapis.com can be reached."))
-        return findings
-
-    def _judge_queue(self, what: str, state: dict[str, Any]) -> Finding:
-        if state.get("state") != "RUNNING":
-            remedy = f"gcloud tasks queues resume {self.queue}"
-            return Finding(what, False, f"the queue is {str(state.get('state'))[:40]}", remedy)
-        retries = state.get("retryConfig")
-        attempts = retries.get("maxAttempts") if isinstance(retries, dict) else None
-        if isinstance(attempts, int) and attempts > 0:
-            remedy = "Set max_attempts to -1 (infra/ does), else wake-ups can be lost."
-            return Finding(what, False, f"the queue gives up after {attempts} attempts", remedy)
-        return Finding(what, True, "the queue runs")
+        return _cloud_tasks_checks.check(self.queue, lambda: _ask("GET", self.queue, timeout_s))
 
     def _task(self, at: float, payload: str) -> dict[str, Any]:
         due = datetime.fromtimestamp(math.ceil((at + _BEHIND_S) * 1_000_000) / 1_000_000, UTC)

@@ -46,7 +46,7 @@ class LocalScheduler(Struct, frozen=True):
                 {"at": at, "payload": payload, "merge": _MERGE_S},
             )
 
-    def check(self, *, creates: bool = True, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - whoever has the file may
+    def check(self, *, timeout_s: float) -> list[Finding]:
         def write() -> str:
             with open_file(SYSTEM, self.path, timeout_s=timeout_s) as file:
                 file.execute("BEGIN IMMEDIATE")
