@@ -109,12 +109,8 @@ class Command(Struct, frozen=True):
         try:
             runs.create_order(folder, run, argv, not_after, job.timeout_s)
             runs.launch(folder, run, systemd=self.systemd, timeout_s=ends - time.monotonic())
-        except (OSError, Denied) as error:
-            if runs.withdraw(self.path, run, timeout_s=1.0):  # then it is certain that nothing runs
-                if isinstance(error, Denied):
-                    raise
-                remedy = Text("Run `unstick check`, which says what is missing.")
-                raise Denied(SYSTEM, str(error), remedy=remedy) from None
+        except OSError as error:  # nothing runs, and once it is void, nothing will
+            raise Denied(SYSTEM, str(error), remedy=Text("Run `unstick check`, which says what is missing.")) from None
         return self._wait(run, lambda state: state.began_at is not None, ends)
 
     def _wait(self, run: int, is_enough: Callable[[State], bool], ends: float) -> Execution:

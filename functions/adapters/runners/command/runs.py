@@ -43,6 +43,7 @@ LOST = "lost"
 """The status of a run that vanished without noting an end: nobody knows how far it came."""
 VOID_AFTER_S = 15.0  # a run that has not begun by then, and may no longer begin, is void. A supervisor begins within a second
 EVIDENCE_BEGINS_S = 60.0
+SHOWN_BYTES = 256 * 1024  # of its output
 KEPT_S = 40 * 86400.0  # more than the longest window of `limits.restarts`
 _COLUMNS = "id, job, tag, not_after, created_at, began_at, ended_at, status, exit, stopped_by"
 
@@ -161,17 +162,16 @@ def _state(entries: list[dict[str, Any]]) -> State:
 
 
 def read_output(folder: Path, run: int) -> str:
-    """The newest part of its output, so far."""
-    parts = []
-    for name in (f"{run}.out.1", f"{run}.out"):
-        with suppress(FileNotFoundError):
-            parts.append((folder / name).read_bytes())
-    return b"".join(parts).decode(errors="replace")
+    """The end of its output, so far."""
+    with suppress(FileNotFoundError), (folder / f"{run}.out").open("rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - SHOWN_BYTES, 0))
+        return file.read().decode(errors="replace")
+    return ""
 
 
 def remove_files(folder: Path, run: int) -> None:
     """Remove the journal and the output of a run."""
-    for ending in ("jsonl", "out", "out.1"):
+    for ending in ("jsonl", "out"):
         with suppress(OSError):
             (folder / f"{run}.{ending}").unlink()
 
@@ -218,15 +218,6 @@ def find(path: str, where: str, values: Sequence[object], *, timeout_s: float) -
         rows = file.execute(f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY id DESC", tuple(values)).fetchall()  # noqa: S608
         runs = [run for row in rows if (run := _settle(file, path, _to_run(row)))]
     return [run for run in runs if run.state.began_at is not None]
-
-
-def withdraw(path: str, run: int, *, timeout_s: float) -> bool:
-    """Declare the run void, if it has not begun. Returns whether it is void: nothing began, and nothing will."""
-    with open_file(SYSTEM, path, timeout_s=timeout_s) as file:
-        state = read_state(folder_of(path), run, may_void=True)
-        if state.void:
-            _delete(file, path, run)
-    return state.void
 
 
 def _settle(file: sqlite3.Connection, path: str, run: Run) -> Run | None:

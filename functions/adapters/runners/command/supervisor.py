@@ -10,41 +10,17 @@ starts in milliseconds."""
 import fcntl
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
-POLL_S = 0.1
+POLL_S = 0.05
 KILL_AFTER_S = 5.0
-DRAIN_S = 0.5  # to read the rest of the output, which children in the background may keep open forever
-KEPT_BYTES = 256 * 1024  # of each of two files: the newest, and the one before
-CHUNK = 65536
 
 _stopped_by: list[str] = []
-
-
-class Output:
-    """Keeps the end of the command's output, in one or two files."""
-
-    def __init__(self, path: str) -> None:
-        self.path, self.size, self.file = path, 0, _create(path)
-
-    def write(self, chunk: bytes) -> None:
-        with suppress(OSError):  # a full disk loses output, but must not end the run
-            if self.size + len(chunk) > KEPT_BYTES:
-                os.replace(self.path, f"{self.path}.1")  # noqa: PTH105 - as below
-                os.close(self.file)
-                self.size, self.file = 0, _create(self.path)
-            self.size += os.write(self.file, chunk)
-
-
-def _create(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
 
 def read_entries(journal: int) -> list[dict[str, Any]]:
@@ -80,22 +56,21 @@ def supervise(folder: str, run: str) -> None:
     if order["not_after"] is not None and time.time() > order["not_after"]:
         append(journal, ended=time.time(), status="refused_late", exit=3)
         return
-    status, code = _run(order, journal, lock, Output(f"{path}.out"))
+    status, code = _run(order, journal, lock, os.open(f"{path}.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
     append(journal, ended=time.time(), status=status, exit=code, by="".join(_stopped_by[:1]))
 
 
-def _run(order: dict[str, Any], journal: int, lock: int, output: Output) -> tuple[str, int]:
+def _run(order: dict[str, Any], journal: int, lock: int, output: int) -> tuple[str, int]:
     """Run the command to its end. Returns how it ended, and the exit status as a shell shows it."""
-    argv, nothing, pipe = order["argv"], subprocess.DEVNULL, subprocess.PIPE
-    popen = partial(subprocess.Popen[bytes], stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, bufsize=0)
+    argv, nothing = order["argv"], subprocess.DEVNULL
     try:
-        child = popen(argv, pass_fds=(lock,), start_new_session=True)
+        child = subprocess.Popen(argv, stdin=nothing, stdout=output, stderr=output, pass_fds=(lock,), start_new_session=True)
     except OSError as error:
-        output.write(f"{argv[0]}: {error.strerror}\n".encode())
+        os.write(output, f"{argv[0]}: {error.strerror}\n".encode())
         return "failed", 127
-    status, ends, kill_at, sources = "", time.monotonic() + order["timeout_s"], float("inf"), [child.stdout]
+    status, ends, kill_at = "", time.monotonic() + order["timeout_s"], float("inf")
     while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        _copy(sources, output)
+        time.sleep(POLL_S)
         now = time.monotonic()
         if not status and (status := "aborted" if _is_stopped(journal) else "timedout" if now >= ends else ""):
             kill_at = now + KILL_AFTER_S
@@ -104,21 +79,8 @@ def _run(order: dict[str, Any], journal: int, lock: int, output: Output) -> tupl
             _signal(child.pid, signal.SIGKILL)
     if status:
         _signal(child.pid, signal.SIGKILL)  # children that outlived it
-    until = time.monotonic() + DRAIN_S
-    while _copy(sources, output) and time.monotonic() < until:
-        pass
     code = child.wait()
     return status or ("failed" if code else "succeeded"), code if code >= 0 else 128 - code
-
-
-def _copy(sources: list[Any], output: Output) -> bool:
-    """Copy what arrives within a moment, and drop sources that have ended. Returns False if nothing arrived."""
-    for source in select.select(sources, [], [], POLL_S)[0]:
-        chunk = source.read(CHUNK)
-        output.write(chunk)
-        sources[:] = sources if chunk else []
-        return bool(chunk)
-    return False
 
 
 def _signal(group: int, number: int) -> None:
