@@ -26,7 +26,6 @@ OPTIONS_ARE = "the job declares the options that are sent"
 HOLDER = "the job can be limited to the host that hangs"
 ONCE = "the job runs once at a time"
 GUARD = "the job refuses a late start"
-TIMEOUT = "Rundeck ends a run that hangs"
 RETRY = "only Unstick tries a restart again"
 DEFINITION = "the job's definition can be read"
 LASTS = "the token lasts for a week"
@@ -41,7 +40,6 @@ def job(said: Said) -> dict[str, Any]:
     job: dict[str, Any] = {
         "sequence": {"commands": [{"script": STEP}], "strategy": "sequential"},
         "options": list(OPTIONS),
-        "timeout": "10m",
         "nodefilters": {"filter": "name: rd-1"},
     }
     said.bodies |= {
@@ -140,8 +138,6 @@ RESOURCES = "project/de%2Fmo/resources?filter=name%3A%20rd-1"
         ("job/x", MAY_NOT, DEFINITION, False, "may not", "load the policy"),
         *(("job/x", odd, DEFINITION, False, OTHER, "") for odd in (b"a: [", b"\xff", b"- 5", b"a: 5", b"")),
         (RESOURCES, {}, checks.NODES, False, "no node of `name: rd-1` that the token may use", ""),
-        (RESOURCES, {"rd-1": {}, "rd-2": {"node-executor": "sshj-ssh", "always-set-pty": "false"}}, checks.NODES, None,
-            "name: rd-1: 2; an abort or a time-out stops no command on rd-1, rd-2", "`always-set-pty: 'true'`"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("job")
@@ -186,9 +182,6 @@ DEFINITIONS = [
     (options({"name": "a", "required": True}), OPTIONS_ARE, False, "a is required"),
     (options({"name": "a", "value": "", "required": False, "secure": True}, "b"), OPTIONS_ARE, True, ""),
     (options({"name": "service", "secure": True}), OPTIONS_ARE, False, "service is secure, so the history does not show it"),
-    ({"timeout": 1799}, TIMEOUT, True, "timeout: 1799"),
-    *(({"timeout": other}, TIMEOUT, None, f"timeout: {other}") for other in ("1d 2h3m 4s", 1800, "0", "${option.t1}")),
-    ({"timeout": None}, TIMEOUT, None, "timeout: none"),
     ({"retry": 2}, RETRY, None, "retry: 2"),
     ({"retry": {"retry": "${option.r}"}}, RETRY, None, "retry: ${option.r}"),
     ({"multipleExecutions": True}, ONCE, False, "several times at once"),

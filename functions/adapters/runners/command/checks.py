@@ -45,9 +45,6 @@ def _check_restart(settings: Command, restart: Restart, consumers: frozenset[str
             yield Finding(what, name in _options_of(job) and name in job.defaults, name, remedy)
             remedy = "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md)."
             yield compare_hosts(restart.holder, consumers, None, "`restart.holder.allow` lists", remedy)
-        what = "a command is ended before Unstick reports it as hung"
-        remedy = f"set its timeout below restart.max_run, {restart.max_run_s:g} s"
-        yield Finding(what, job.timeout_s < restart.max_run_s or None, f"timeout {job.timeout_s:g} s", remedy)
     if "INVOCATION_ID" in os.environ and not settings.systemd:  # set by systemd for what it runs
         what, remedy = "a command outlives a restart of Unstick", "set command.systemd: true (docs/command.md)"
         yield Finding(what, None, "systemd ends it with Unstick's own unit", remedy)
@@ -64,9 +61,7 @@ def _check_job(settings: Command, name: str, options: Mapping[str, str], *own: s
     except Denied as error:
         yield finding_of_error(OPTIONS if name in settings.jobs else PROGRAM, error)
         return
-    idle = ", ".join(sorted(options.keys() - _options_of(job)))  # changes nothing but the target's name
-    remedy = "use it in the command as ${option.NAME}, or remove it from the runbook"
-    yield Finding(OPTIONS, None if idle else True, f"not used: {idle}" if idle else "", remedy)
+    yield Finding(OPTIONS, True)
 
 
 def _options_of(job: Job) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -34,7 +33,6 @@ NODES = "the job's node filter matches nodes"
 POLICY = "infra/rundeck/unstick.aclpolicy"
 ABORTS = "whether it may abort a run with wrong options (`kill`), Rundeck shows nowhere"
 UNREACHABLE = "check rundeck.url and the network in between"
-UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1, "": 1}
 
 Nodes = Mapping[str, Any]
 Rules = Callable[[Mapping[str, Any]], Iterable[Finding]]
@@ -171,19 +169,10 @@ def _judge_history(body: Any) -> Finding:
 
 
 def _judge_nodes(node_filter: str, nodes: Nodes) -> Finding:
-    shown, by_ssh = answers.plain(node_filter), [name for name, node in nodes.items() if _leaves_commands(node)]
-    if by_ssh:
-        detail = f"{shown}: {len(nodes)}; an abort or a time-out stops no command on {answers.plain(', '.join(sorted(by_ssh)))}"
-        return Finding(NODES, None, detail, "give these nodes the attribute `always-set-pty: 'true'` (infra/rundeck/README.md)")
+    shown = answers.plain(node_filter)
     remedy = f"compare the job's node filter, the nodes' tags and the rule `node` of the policy ({POLICY})"
     detail = f"{shown}: {len(nodes)}" if nodes else f"no node of `{shown}` that the token may use"
     return Finding(NODES, bool(nodes), detail, remedy)
-
-
-def _leaves_commands(node: Any) -> bool:
-    """Whether commands on this node outlive an abort: over SSH without a terminal (measured on 6.1). SSH is the default."""
-    is_ssh = isinstance(node, dict) and str(node.get("node-executor", "ssh")).endswith("ssh")
-    return is_ssh and str(node.get("always-set-pty")).lower() != "true"
 
 
 def _compare_nodes(holder: HolderOption, consumers: frozenset[str], nodes: Nodes) -> Finding:
@@ -194,10 +183,9 @@ def _compare_nodes(holder: HolderOption, consumers: frozenset[str], nodes: Nodes
 
 
 def _list_evidence_rules(evidence: EvidenceJob, job: Mapping[str, Any]) -> Iterator[Finding]:
-    """An evidence job needs no guard against a late start, but a time-out."""
+    """An evidence job needs no guard against a late start."""
     own = {INCIDENT_OPTION} & _declared(job).keys()  # Rundeck keeps it if it isn't declared, too
     yield _check_options(dict.fromkeys((*evidence.options, *own), "$"), job, "evidence.options")
-    yield _check_timeout(job, math.inf, f"a minute, and above evidence.within, {evidence.within_s:g} s")
 
 
 def _list_rules(restart: Restart, job: Mapping[str, Any], *, auto: bool) -> Iterator[Finding]:
@@ -211,7 +199,6 @@ def _list_rules(restart: Restart, job: Mapping[str, Any], *, auto: bool) -> Iter
     yield Finding("the job runs once at a time", not several, several, "set multipleExecutions to false")
     problem, remedy = guard_problem(job)
     yield Finding("the job refuses a late start", not problem or (False if auto else None), problem, remedy)
-    yield _check_timeout(job, restart.max_run_s, f"restart.max_run, {restart.max_run_s / 60:g} min")
     # Rundeck's own retries send the same `unstick_not_after` again, so the first step refuses most of them.
     retry = job.get("retry")
     count = str((retry.get("retry") if isinstance(retry, dict) else retry) or "0")
@@ -247,15 +234,6 @@ def _check_holder(name: str, job: Mapping[str, Any]) -> Finding:
         remedy = "use it in the node filter, as in infra/rundeck/job.yaml"
         return Finding(what, None, f"the job's node filter does not use {name}", remedy)
     return Finding(what, True, name)
-
-
-def _check_timeout(job: Mapping[str, Any], below_s: float, key: str) -> Finding:
-    """Only to be looked at: a hanging run is reported anyway, but it blocks the job until somebody aborts it."""
-    text = str(job.get("timeout") or "none")
-    parts = re.findall(r"(\d+)([dhms]?)", text) if "$" not in text else []
-    is_right = 0 < sum(int(number) * UNITS_S[unit] for number, unit in parts) < below_s
-    remedy = f"set the job's timeout below {key}"
-    return Finding("Rundeck ends a run that hangs", is_right or None, f"timeout: {answers.plain(text, 40)}", remedy)
 
 
 def guard_problem(job: Mapping[str, Any]) -> tuple[str, str]:

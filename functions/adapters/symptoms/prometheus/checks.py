@@ -22,7 +22,7 @@ TRY_BOTH = "Try both in Prometheus: are the labels right, are the figures there,
 
 
 def findings(settings: prometheus.Prometheus, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-    """One line for the server, one for the conditions, and one for the depth."""
+    """One line for the server, and one for the conditions."""
     now = time.time()
     clock = settings.ask([prometheus.CLOCK], timeout_s=timeout_s)[prometheus.CLOCK]
     lines = [finding_of("Prometheus answers", lambda: prometheus.require_same_clock(clock, now), UNREACHABLE)]
@@ -34,19 +34,15 @@ def findings(settings: prometheus.Prometheus, symptom: Symptom, labels: Mapping[
         return lines
     step_s = min(float(queue.keys["range"]) / 2, symptom.for_s)
     day = prometheus.to_grid(now, min(DAY_S, MOST_STEPS * step_s), step_s)
-    paths = {name: day.path(queue.keys[name]) for name in prometheus.EXPRESSIONS if name in queue.keys}
+    paths = {name: day.path(queue.keys[name]) for name in prometheus.CONDITIONS}
     outcomes = settings.ask(paths.values(), timeout_s=timeout_s)
 
-    def read(name: str) -> dict[int, float]:
-        return prometheus.read(name, outcomes[paths[name]])
+    def judge() -> Finding:
+        stuck, recovered = (set(prometheus.read(name, outcomes[path])) for name, path in paths.items())
+        return _judge_day(what, day, symptom.for_s, stuck, recovered)
 
-    what, depth = f"{queue.name} in the last {day.count * step_s / 3600:.3g} h", f"depth of {queue.name}"
-    lines.append(
-        finding_of(what, lambda: _judge_day(what, day, symptom.for_s, set(read("stuck")), set(read("recovered"))), UNREACHABLE)
-    )
-    if "depth" in paths:
-        lines.append(finding_of(depth, lambda: _judge_depth(depth, read("depth").get(day.end_ms)), UNREACHABLE))
-    return lines
+    what = f"{queue.name} in the last {day.count * step_s / 3600:.3g} h"
+    return [*lines, finding_of(what, judge, UNREACHABLE)]
 
 
 def _judge_day(what: str, day: prometheus.Grid, for_s: float, stuck: set[int], recovered: set[int]) -> Finding:
@@ -57,11 +53,8 @@ def _judge_day(what: str, day: prometheus.Grid, for_s: float, stuck: set[int], r
     called = (
         f"it would have been called stuck {len(proved)} time{'s' * (len(proved) > 1)}, for up to {duration(max(proved or [0.0]))}"
     )
-    total, both = day.count + 1, stuck & recovered
-    shares = {"both": len(both), "neither": total - len(stuck | recovered)}
-    held = f"`recovered` held {len(recovered) / total:.0%} of the time"
-    said = [held, *(f"{name} {count / total:.0%}" for name, count in shares.items() if count)]
-    detail = f"{called if proved else 'it would never have been called stuck'}; {', '.join(said)}"
+    held = f"`recovered` held {len(recovered) / (day.count + 1):.0%} of the time"
+    detail = f"{called if proved else 'it would never have been called stuck'}; {held}"
     unclear = (day.end_ms in stuck) == (day.end_ms in recovered)
     return Finding(what, None if unclear else True, detail + ("; now it is unknown" if unclear else ""), TRY_BOTH)
 
@@ -71,9 +64,3 @@ def _lengths_s(day: prometheus.Grid, moments: set[int]) -> list[float]:
     ordered = sorted(moments)
     breaks = [place for place in range(1, len(ordered)) if ordered[place] - ordered[place - 1] > day.step_ms]
     return [(ordered[end - 1] - ordered[begin]) / 1000 for begin, end in pairwise([0, *breaks, len(ordered)]) if ordered]
-
-
-def _judge_depth(what: str, value: float | None) -> Finding:
-    if value is None:
-        return Finding(what, None, "gives no series now, so cards have no curve", "Try the expression in Prometheus.")
-    return Finding(what, True, f"{value:g}")

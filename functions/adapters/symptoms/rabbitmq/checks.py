@@ -5,8 +5,8 @@ from typing import Any
 
 from functions.adapters.checks import explain_refusal, finding_of
 from functions.adapters.symptoms.rabbitmq import RabbitMQ, client, fill, name_queue, to_queue
-from functions.adapters.symptoms.rabbitmq.answers import SEES_ALL, Node, Page, User, live, named, read, read_or_none
-from functions.adapters.symptoms.rabbitmq.client import NODES, WHOAMI
+from functions.adapters.symptoms.rabbitmq.answers import SEES_ALL, Page, User, live, named, read, read_or_none
+from functions.adapters.symptoms.rabbitmq.client import WHOAMI
 from functions.application.ports import Finding
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.model.alerts import QueueRef
@@ -37,12 +37,12 @@ def check(settings: RabbitMQ, symptom: Symptom, labels: Mapping[str, str], *, ti
     except NotRendered as refusal:
         line = explain_refusal("the queue", symptom, labels, refusal)
         unnamed = [line] if queue is None or line.ok is False else []
-    paths = [OVERVIEW, WHOAMI, NODES]
+    paths = [OVERVIEW, WHOAMI]
     paths += [client.totals_path(queue), client.page_path(queue, client.CURVE_S)] if queue else []
-    overview, whoami, nodes, *of_queue = client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s).values()
+    overview, whoami, *of_queue = client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s).values()
     lines = [finding_of(f"RabbitMQ answers and knows {settings.user}", lambda: _version(overview), UNREACHABLE)]
     if lines[-1].ok:
-        lines += [_rights(whoami), *_silent_nodes(nodes), *(_judge_queue(queue, symptom.users, *of_queue) if queue else ())]
+        lines += [_rights(whoami), *(_judge_queue(queue, symptom.users, *of_queue) if queue else ())]
     return [*lines, *unnamed]
 
 
@@ -85,15 +85,6 @@ def _rights(whoami: Outcome) -> Finding:
         return Finding("RabbitMQ rights", True, "each consumer's work is seen")
     missing = "one consumer of several that hangs is not seen, and of what consumers hold nothing is proved: people are asked"
     return Finding("RabbitMQ rights", None, f"the user is {more}: more than it needs" if more else missing, TAG)
-
-
-def _silent_nodes(nodes: Outcome) -> Iterator[Finding]:
-    """The nodes without statistics, if others have them. Nothing if nodes can't be listed."""
-    up = [node for node in read_or_none(nodes, list[Node]) or () if node.running]
-    silent = [node.name for node in up if node.uptime is None]
-    if 0 < len(silent) < len(up):
-        remedy = "Enable rabbitmq_management_agent there: what is connected to them is not seen, so nothing can be proved."
-        yield Finding("RabbitMQ nodes", False, f"without statistics: {', '.join(silent)}", remedy)
 
 
 def _judge_page(queue: QueueRef, outcome: Outcome, users: Sequence[str]) -> Iterator[Finding]:

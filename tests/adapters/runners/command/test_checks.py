@@ -13,7 +13,6 @@ from functions.runtime.errors import Denied
 FINE = Job(("echo", "mail@${option.service}"), 60.0)
 BY_HOST = Job(("echo", "${option.host}"), 60.0, {"host": "all"})
 HOLDER = "the command can be limited to the host that hangs"
-TIMEOUT = "a command is ended before Unstick reports it as hung"
 OUTLIVES = "a command outlives a restart of Unstick"
 LIMIT_S = 10.0
 ON_LABELS = {"service": "${labels.service}"}
@@ -38,8 +37,6 @@ def findings(tmp_path, monkeypatch):
         pytest.param(Restart("folder"), checks.PROGRAM, False, "let Unstick's user run it", id="nothing to run"),
         pytest.param(Restart("restart"), checks.OPTIONS, False, "Add service to the runbook's options", id="not filled in"),
         pytest.param(Restart("restart", {"service": "-x y"}), checks.OPTIONS, False, "Allow letters", id="a fixed value"),
-        pytest.param(Restart("gone", {"x": "1"}), checks.OPTIONS, None, "use it in the command", id="not used"),
-        pytest.param(Restart("restart", ON_LABELS, max_run_s=60.0), TIMEOUT, None, "below restart.max_run, 60 s", id="slow"),
         pytest.param(
             Restart("restart", ON_LABELS, holder=HolderOption("host", "a|b")), HOLDER, False, "a default", id="no holder"
         ),
