@@ -33,8 +33,8 @@ CREATE TABLE IF NOT EXISTS sweeps (one INTEGER PRIMARY KEY CHECK (one = 1), next
 """
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH}
-_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH}
+_UNUSABLE = _DENIED | {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _OPEN_AGAIN_S = 0.005
 _CREATING = threading.Lock()
 
@@ -50,9 +50,7 @@ def open_file(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.C
     try:
         connection = _open(path, timeout_s)
         yield connection
-    except OSError as error:
-        raise _refuse(system, path, error.strerror or str(error)) from None
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise _explain(system, path, error) from None
     finally:
         if connection is not None:
@@ -89,35 +87,21 @@ def _create(path: str) -> None:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def _is(error: sqlite3.Error, codes: set[int]) -> bool:
+def _is(error: Exception, codes: set[int]) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes  # the low byte is the primary code
 
 
-def _explain(system: str, path: str, error: sqlite3.Error) -> Unavailable | Denied:
+def _explain(system: str, path: str, error: OSError | sqlite3.Error) -> Unavailable | Denied:
     if _is(error, _BUSY):
         return Unavailable(system, Text("{path} stayed locked by other processes", path=path), late=True)
-    if _is(error, _FORBIDDEN):
-        return _refuse(system, path, str(error))
-    if _is(error, _BROKEN):
-        damaged = Text("{path} is damaged or not an SQLite file ({error})", path=path, error=str(error))
-        remedy = Text(
-            "Stop all processes that use it, move it and its -wal and -shm files away, and start afresh or restore a copy."
-        )
-        return Denied(system, damaged, remedy=remedy)
-    return Unavailable(system, named(path, str(error)))
-
-
-def _refuse(system: str, path: str, why: str) -> Denied:
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        absent = named(path, Text("there is no folder {folder}", folder=str(folder)))
-        return Denied(system, absent, remedy=Text("Create {folder}.", folder=str(folder)))
+    if isinstance(error, sqlite3.Error) and not _is(error, _UNUSABLE):
+        return Unavailable(system, named(path, str(error)))
     remedy = Text(
-        "Let the user that runs Unstick read and write {path} and create files in {folder}; SQLite keeps two beside it.",
-        path=path,
-        folder=str(folder),
+        "Let the user that runs Unstick create and write files in {folder}, on a local disk. Move a damaged file away, with its "
+        "-wal and -shm files.",
+        folder=str(Path(path).absolute().parent),
     )
-    return Denied(system, Text("{path} can't be opened for writing ({why})", path=path, why=why), remedy=remedy)
+    return Denied(system, Text("{path} can't be used ({why})", path=path, why=str(error)), remedy=remedy)
 
 
 # --- copies

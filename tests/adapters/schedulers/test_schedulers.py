@@ -323,7 +323,7 @@ def test_a_file_that_cannot_be_used_is_tried_again(tmp_path, target):
     settings = local.LocalScheduler(str(tmp_path / "later" / "unstick.db"))
     with redirect_stdout(StringIO()) as log:
         running = Running(settings, target)
-        wait_until(lambda: "there is no folder" in log.getvalue())
+        wait_until(lambda: "can't be used" in log.getvalue())
     Path(settings.path).parent.mkdir()
     settings.wake(1.0, "a", timeout_s=PATIENCE_S)
     target.wait(1)

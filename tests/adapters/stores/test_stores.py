@@ -252,22 +252,22 @@ def test_another_process_never_takes_itself_for_the_last_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "words", "remedy"),
+    "make",
     [
-        (lambda path: None, "there is no folder", "Create "),
-        (lambda path: path.mkdir(parents=True), "can't be opened for writing", "read and write"),
-        (lambda path: (path.parent.mkdir(), path.write_bytes(b"no database" * 100)), "damaged or not an SQLite file", "move it"),
+        lambda path: None,
+        lambda path: path.mkdir(parents=True),
+        lambda path: (path.parent.mkdir(), path.write_bytes(b"no database" * 100)),
     ],
     ids=["no folder", "a folder", "no database"],
 )
-def test_unusable_files_are_denied(tmp_path, make, words, remedy):
+def test_unusable_files_are_denied(tmp_path, make):
     """A file that can't be used is said with place and remedy, by every function and by `check`."""
     settings = local.LocalStore(str(tmp_path / "missing" / "unstick.db"))
     make(Path(settings.path))
     for call in CALLS.values():
-        with pytest.raises(Denied, match=words) as caught:
+        with pytest.raises(Denied, match="can't be used") as caught:
             call(settings, PATIENCE_S)
-        assert remedy in str(caught.value.remedy)
+        assert "create and write files in" in str(caught.value.remedy)
     assert settings.check(timeout_s=PATIENCE_S)[0].ok is False
 
 

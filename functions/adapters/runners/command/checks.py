@@ -38,13 +38,12 @@ def check(
 
 def _check_restart(settings: Command, restart: Restart, consumers: frozenset[str]) -> Iterator[Finding]:
     yield from _check_job(settings, restart.job, restart.options, INCIDENT_OPTION, NOT_AFTER_OPTION)
-    if job := settings.jobs.get(restart.job):
-        if restart.holder:
-            what, name = "the command can be limited to the host that hangs", restart.holder.option
-            remedy = f"use ${{option.{name}}} in the command, and give it a default that stands for all hosts"
-            yield Finding(what, name in _options_of(job) and name in job.defaults, name, remedy)
-            remedy = "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md)."
-            yield compare_hosts(restart.holder, consumers, None, "`restart.holder.allow` lists", remedy)
+    if (job := settings.jobs.get(restart.job)) and restart.holder:
+        what, name = "the command can be limited to the host that hangs", restart.holder.option
+        remedy = f"use ${{option.{name}}} in the command, and give it a default that stands for all hosts"
+        yield Finding(what, name in _options_of(job) and name in job.defaults, name, remedy)
+        remedy = "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md)."
+        yield compare_hosts(restart.holder, consumers, None, "`restart.holder.allow` lists", remedy)
     if "INVOCATION_ID" in os.environ and not settings.systemd:  # set by systemd for what it runs
         what, remedy = "a command outlives a restart of Unstick", "set command.systemd: true (docs/command.md)"
         yield Finding(what, None, "systemd ends it with Unstick's own unit", remedy)
