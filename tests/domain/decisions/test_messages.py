@@ -101,6 +101,7 @@ def test_a_runbook_has_its_own_channels_or_those_of_all(top, own, expected):
         ({"labels": {"severity": "p" * 65}}, {"severity": "p" * 64, "name": ""}),
         ({"source": "g" * 200}, {"source": "g" * 200}),
         ({"source": "g" * 201}, {"source": hashlib.sha256(b"g" * 201).hexdigest()}),
+        ({"source": "\u00fc"}, {"source": hashlib.sha256(b"\xc3\xbc").hexdigest()}),
         ({"source": "\x07"}, {"source": hashlib.sha256(b"\x07").hexdigest()}),
         ({"panel_url": "h" * 2000, "silence_url": "h" * 2001}, {"links": {"panel": "h" * 2000}}),
         (
