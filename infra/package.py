@@ -1,6 +1,6 @@
 r"""Build the source archive of the functions, reproducibly: the same sources and packages give the same bytes.
 
-python infra/package.py --config unstick.production.yaml --to build/unstick.zip
+python infra/package.py --config infra/environments/production/unstick.yaml
 
 The configuration is checked first and goes in twice: as the file, and in its checked form (functions/config/current.py), so that
 a cold start need not check it again. The file also lies beside the archive, as unstick.zip.yaml. Terraform reads that one, so
@@ -101,19 +101,19 @@ def main() -> int:
     """Build, and print what was built."""
     parser = argparse.ArgumentParser(description="Build the source archive of the functions.")
     parser.add_argument("--config", type=Path, required=True, help="the configuration, which becomes unstick.yaml")
-    parser.add_argument("--to", type=Path, default=ROOT / "build" / "unstick.zip", help="where to write (build/unstick.zip)")
+    parser.add_argument("--to", type=Path, help="where to write (unstick.zip beside the configuration)")
     arguments = parser.parse_args()
+    to = arguments.to or arguments.config.parent / "unstick.zip"
     try:
         from functions.runtime.errors import ConfigError
 
-        digest = build(ROOT, arguments.config, arguments.to)
+        digest = build(ROOT, arguments.config, to)
     except ImportError as error:
         remedy = "It takes Python 3.11 and the packages of requirements-tool.txt: say `make setup`, and take .venv/bin/python."
         print(f"package: {sys.executable} can't read the configuration ({error}). {remedy}", file=sys.stderr)
         return 1
     except FileNotFoundError as error:
-        remedy = "Begin with a copy of infra/unstick.cloud.yaml; all else is in the repository."
-        print(f"package: {error.filename} is missing. {remedy}", file=sys.stderr)
+        print(f"package: {error.filename} is missing. Begin with a copy of infra/unstick.cloud.yaml.", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"package: {error}", file=sys.stderr)
@@ -125,7 +125,7 @@ def main() -> int:
         return 1
     from functions import __version__
 
-    print(f"Unstick {__version__}, {arguments.to}: {arguments.to.stat().st_size} bytes, sha256 {digest}")
+    print(f"Unstick {__version__}, {to}: {to.stat().st_size} bytes, sha256 {digest}")
     return 0
 
 

@@ -14,7 +14,7 @@ locals {
 resource "google_service_account" "role" {
   for_each = { for role, what in local.accounts : role => what if role != "builder" || var.build_account == null }
 
-  project      = var.project
+  project      = var.project_id
   account_id   = "${var.name}-${each.key}"
   display_name = each.value
 }
@@ -30,7 +30,7 @@ locals {
 resource "google_project_iam_member" "builder" {
   for_each = var.build_account != null ? toset([]) : toset(["roles/logging.logWriter", "roles/storage.objectViewer"])
 
-  project = var.project
+  project = var.project_id
   role    = each.key
   member  = google_service_account.role["builder"].member
 
@@ -52,7 +52,7 @@ locals {
 
 # A repository of its own: in the project's common one the builder could replace the images of everybody's functions.
 resource "google_artifact_registry_repository" "images" {
-  project       = var.project
+  project       = var.project_id
   repository_id = "${var.name}-functions"
   location      = var.region
   format        = "DOCKER"
@@ -61,7 +61,7 @@ resource "google_artifact_registry_repository" "images" {
 }
 
 resource "google_artifact_registry_repository_iam_member" "builder" {
-  project    = var.project
+  project    = var.project_id
   location   = google_artifact_registry_repository.images.location
   repository = google_artifact_registry_repository.images.repository_id
   role       = "roles/artifactregistry.writer"
@@ -75,7 +75,7 @@ resource "google_artifact_registry_repository_iam_member" "builder" {
 resource "google_cloud_run_v2_service_iam_binding" "invoker" {
   for_each = toset(concat(["verify", "report"], var.public_webhook ? ["webhook"] : []))
 
-  project  = var.project
+  project  = var.project_id
   location = var.region
   name     = google_cloudfunctions2_function.entry[each.key].name
   role     = "roles/run.invoker"
@@ -91,7 +91,7 @@ locals {
 resource "google_cloud_tasks_queue_iam_member" "enqueuer" {
   for_each = toset(["webhook", "verify"])
 
-  project  = var.project
+  project  = var.project_id
   location = google_cloud_tasks_queue.wakeups.location
   name     = google_cloud_tasks_queue.wakeups.name
   role     = "roles/cloudtasks.enqueuer"
@@ -100,7 +100,7 @@ resource "google_cloud_tasks_queue_iam_member" "enqueuer" {
 
 # The check sees whether the queue runs.
 resource "google_cloud_tasks_queue_iam_member" "viewer" {
-  project  = var.project
+  project  = var.project_id
   location = google_cloud_tasks_queue.wakeups.location
   name     = google_cloud_tasks_queue.wakeups.name
   role     = "roles/cloudtasks.viewer"
@@ -126,7 +126,7 @@ resource "google_storage_bucket_iam_member" "store" {
 resource "google_secret_manager_secret_iam_member" "accessor" {
   for_each = local.accessors
 
-  project   = var.project
+  project   = var.project_id
   secret_id = each.value.secret
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.role[each.value.reader].member

@@ -4,7 +4,7 @@ locals {
   config     = yamldecode(file(var.config_file))
   bucket     = try(local.config.store.cloud_storage.bucket, "")
   queue_path = try(local.config.scheduler.cloud_tasks.queue, "")
-  queue      = try(regex("^projects/${var.project}/locations/${var.region}/queues/([A-Za-z0-9-]{1,100})$", local.queue_path)[0], "")
+  queue      = try(regex("^projects/${var.project_id}/locations/${var.region}/queues/([A-Za-z0-9-]{1,100})$", local.queue_path)[0], "")
   time_zone  = try(local.config.time_zone, try(local.config.language, "en") == "ja" ? "Asia/Tokyo" : "UTC") # as functions/config/settings.py
   hmac       = try(local.config.grafana.auth.hmac, null)
 
@@ -53,13 +53,13 @@ resource "terraform_data" "config" {
 
   lifecycle {
     precondition {
-      condition     = can(regex("^[a-z0-9][a-z0-9_.-]{1,61}[a-z0-9]$", local.bucket)) && local.bucket != "${var.project}-${var.name}-source"
+      condition     = can(regex("^[a-z0-9][a-z0-9_.-]{1,61}[a-z0-9]$", local.bucket)) && local.bucket != "${var.project_id}-${var.name}-source"
       error_message = "store.cloud_storage.bucket in the configuration must be the name of a bucket, without gs://, and not that of the source's bucket."
     }
 
     precondition {
       condition     = local.queue != ""
-      error_message = "scheduler.cloud_tasks.queue in the configuration must be projects/${var.project}/locations/${var.region}/queues/NAME; it is ${jsonencode(local.queue_path)}."
+      error_message = "scheduler.cloud_tasks.queue in the configuration must be projects/${var.project_id}/locations/${var.region}/queues/NAME; it is ${jsonencode(local.queue_path)}."
     }
 
     precondition {
@@ -88,8 +88,8 @@ resource "terraform_data" "config" {
     }
 
     precondition {
-      condition     = alltrue([for pair in flatten([for found in values(local.named) : [for pair in found : { project = pair[0] }]]) : pair.project == var.project])
-      error_message = "Every sm:// reference in the configuration must name the project ${var.project}: sm://${var.project}/NAME."
+      condition     = alltrue([for pair in flatten([for found in values(local.named) : [for pair in found : { project = pair[0] }]]) : pair.project == var.project_id])
+      error_message = "Every sm:// reference in the configuration must name the project ${var.project_id}: sm://${var.project_id}/NAME."
     }
 
     precondition {
@@ -99,7 +99,7 @@ resource "terraform_data" "config" {
 
     precondition {
       condition     = length(regexall("(env|file)://", jsonencode(local.config))) == 0
-      error_message = "env:// and file:// can't be read by the functions. Use sm://${var.project}/NAME."
+      error_message = "env:// and file:// can't be read by the functions. Use sm://${var.project_id}/NAME."
     }
   }
 }

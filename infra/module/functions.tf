@@ -3,8 +3,17 @@ locals {
   timeouts_s  = { webhook = 30, verify = 600, report = 600 }
   secrets_dir = "/etc/secrets" # Google's recommendation; UNSTICK_SECRETS_DIR of functions/runtime/secrets.py: PROJECT/NAME/VERSION below it
 
+  default_sizes = {
+    webhook = { memory = "1Gi", concurrency = 16, min_instances = 0, max_instances = 10 }
+    verify  = { memory = "512Mi", concurrency = 8, min_instances = 0, max_instances = 5 }
+    report  = { memory = "512Mi", concurrency = 1, min_instances = 0, max_instances = 2 }
+  }
+  sizes = {
+    for entry, size in local.default_sizes : entry => merge(size, { for key, value in lookup(var.functions, entry, {}) : key => value if value != null })
+  }
+
   entries = {
-    for entry, size in var.functions : entry => merge(size, {
+    for entry, size in local.sizes : entry => merge(size, {
       timeout_s = local.timeouts_s[entry]
       ingress   = entry == "webhook" ? var.webhook_ingress : "ALLOW_INTERNAL_ONLY" # Cloud Tasks and Cloud Scheduler count as internal
     })
@@ -14,7 +23,7 @@ locals {
 resource "google_cloudfunctions2_function" "entry" {
   for_each = local.entries
 
-  project     = var.project
+  project     = var.project_id
   name        = "${var.name}-${each.key}"
   location    = var.region
   description = local.accounts[each.key]
@@ -50,7 +59,7 @@ resource "google_cloudfunctions2_function" "entry" {
     environment_variables = merge(
       {
         UNSTICK_CONFIG       = "unstick.yaml"
-        GOOGLE_CLOUD_PROJECT = var.project
+        GOOGLE_CLOUD_PROJECT = var.project_id
         THREADS              = tostring(each.value.concurrency)
         MALLOC_ARENA_MAX     = "2" # short-lived threads otherwise spread over heaps that glibc seldom gives back
       },
@@ -61,8 +70,8 @@ resource "google_cloudfunctions2_function" "entry" {
     dynamic "secret_volumes" {
       for_each = each.key == "webhook" ? local.door : {}
       content {
-        mount_path = "${local.secrets_dir}/${var.project}/${secret_volumes.key}"
-        project_id = var.project
+        mount_path = "${local.secrets_dir}/${var.project_id}/${secret_volumes.key}"
+        project_id = var.project_id
         secret     = secret_volumes.key
 
         versions {

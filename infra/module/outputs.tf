@@ -1,7 +1,7 @@
 output "deployment" {
   description = "What this state describes: project, region, name, bucket, queue, and the archive that runs."
   value = {
-    project       = var.project
+    project_id    = var.project_id
     region        = var.region
     name          = var.name
     bucket        = local.bucket
@@ -18,13 +18,13 @@ output "grafana" {
     http_method      = "POST"
     signature_header = try(local.hmac.header, "X-Grafana-Alerting-Signature")
     timestamp_header = try(local.hmac.timestamp_header, "X-Grafana-Alerting-Timestamp")
-    secret           = local.grafana_secret == "" ? "no sm:// reference stands under grafana.auth" : "gcloud secrets versions access latest --project=${var.project} --secret=${local.grafana_secret}"
+    secret           = local.grafana_secret == "" ? "no sm:// reference stands under grafana.auth" : "gcloud secrets versions access latest --project=${var.project_id} --secret=${local.grafana_secret}"
   }
 }
 
 output "secrets" {
   description = "One command for each secret, to give it a new value. It reads the value from the terminal, so neither the state nor the shell's history has it. One text, because Terraform escapes quotes in a map."
-  value       = join("", [for secret in local.secrets : "read -rs VALUE && printf %s \"$VALUE\" | gcloud secrets versions add ${secret} --project=${var.project} --data-file=-; unset VALUE\n"])
+  value       = join("", [for secret in local.secrets : "read -rs VALUE && printf %s \"$VALUE\" | gcloud secrets versions add ${secret} --project=${var.project_id} --data-file=-; unset VALUE\n"])
 }
 
 output "public_url" {

@@ -6,7 +6,7 @@ locals {
 # A function can't know its own address when it is made, and `verify` makes tasks for itself. So the queue knows it:
 # whatever address a task names, it goes to `verify`, with a token for `verify`.
 resource "google_cloud_tasks_queue" "wakeups" {
-  project  = var.project
+  project  = var.project_id
   name     = local.queue
   location = var.region
 
@@ -32,7 +32,7 @@ resource "google_cloud_tasks_queue" "wakeups" {
   rate_limits {
     max_dispatches_per_second = 50
     # As many as the instances take at once; one more would be answered 429, which slows the whole queue down.
-    max_concurrent_dispatches = var.functions.verify.max_instances * var.functions.verify.concurrency
+    max_concurrent_dispatches = local.sizes.verify.max_instances * local.sizes.verify.concurrency
   }
 
   # Never given up: a wake-up that fails is one that has to come again. A minute apart at most.

@@ -1,15 +1,15 @@
 locals {
   jobs = {
     sweep  = { entry = "verify", cron = "*/5 * * * *", body = {}, retries = 0, description = "Steps incidents whose wake-up was lost" }
-    report = { entry = "report", cron = var.schedule.report, body = { what = "report" }, retries = 2, description = "What the bug costs" }
-    check  = { entry = "report", cron = var.schedule.check, body = { check = true }, retries = 0, description = "Asks every system from inside" }
+    report = { entry = "report", cron = try(coalesce(var.schedule.report), "0 9 * * 1"), body = { what = "report" }, retries = 2, description = "What the bug costs" }
+    check  = { entry = "report", cron = try(coalesce(var.schedule.check), "0 10 * * 1"), body = { check = true }, retries = 0, description = "Asks every system from inside" }
   }
 }
 
 resource "google_cloud_scheduler_job" "job" {
   for_each = local.jobs
 
-  project          = var.project
+  project          = var.project_id
   name             = "${var.name}-${each.key}"
   region           = var.region
   description      = each.value.description

@@ -5,7 +5,7 @@
 data "google_secret_manager_secret_version" "named" {
   for_each = local.versions
 
-  project           = var.project
+  project           = var.project_id
   secret            = each.value.secret
   version           = each.value.version
   fetch_secret_data = false
@@ -13,7 +13,7 @@ data "google_secret_manager_secret_version" "named" {
   lifecycle {
     postcondition {
       condition     = try(length(self.destroy_time) == 0, true)
-      error_message = "This version of the secret ${each.value.secret} was destroyed. Add another: gcloud secrets versions add ${each.value.secret} --project=${var.project} --data-file=-"
+      error_message = "This version of the secret ${each.value.secret} was destroyed. Add another: gcloud secrets versions add ${each.value.secret} --project=${var.project_id} --data-file=-"
     }
   }
 }

@@ -1,5 +1,5 @@
 resource "google_storage_bucket" "store" {
-  project                     = var.project
+  project                     = var.project_id
   name                        = local.bucket
   location                    = var.region
   uniform_bucket_level_access = true
@@ -49,8 +49,8 @@ resource "google_storage_bucket" "store" {
 
 # Apart from the store: an account that may write documents must not be able to write the program.
 resource "google_storage_bucket" "source" {
-  project                     = var.project
-  name                        = "${var.project}-${var.name}-source"
+  project                     = var.project_id
+  name                        = "${var.project_id}-${var.name}-source"
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"

@@ -1,11 +1,11 @@
-variable "project" {
+variable "project_id" {
   description = "The Google Cloud project's id. It must exist and have billing on."
   type        = string
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
-    error_message = "project must be a project's id such as my-project-123, not its name or number."
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id must be a project's id such as my-project-123, not its name or number."
   }
 }
 
@@ -50,53 +50,39 @@ variable "source_zip" {
 
   validation {
     condition     = fileexists(var.source_zip)
-    error_message = "source_zip does not exist. Build it first: infra/package.py --config unstick.production.yaml."
+    error_message = "source_zip does not exist. Build it first: infra/package.py --config unstick.yaml."
   }
 }
 
 variable "functions" {
-  description = "Size of each function. max_instances bounds what a flood can cost; min_instances = 1 keeps the webhook warm, which is worth its price with network."
-  type = object({
-    webhook = optional(object({
-      memory        = optional(string, "1Gi")
-      concurrency   = optional(number, 16)
-      min_instances = optional(number, 0)
-      max_instances = optional(number, 10)
-    }), {})
-    verify = optional(object({
-      memory        = optional(string, "512Mi")
-      concurrency   = optional(number, 8)
-      min_instances = optional(number, 0)
-      max_instances = optional(number, 5)
-    }), {})
-    report = optional(object({
-      memory        = optional(string, "512Mi")
-      concurrency   = optional(number, 1)
-      min_instances = optional(number, 0)
-      max_instances = optional(number, 2)
-    }), {})
-  })
-  default  = {}
-  nullable = false
+  description = "Size of each function: memory, concurrency, min_instances and max_instances of webhook, verify and report, where they differ from functions.tf. max_instances bounds what a flood can cost; min_instances = 1 keeps the webhook warm, which is worth its price with network."
+  type        = map(map(string)) # Terraform drops what an object type lacks, so a misspelled limit would not be set
+  default     = {}
+  nullable    = false
 
   validation {
-    condition     = alltrue([for size in values(var.functions) : contains(["512Mi", "1Gi", "2Gi", "4Gi"], size.memory)])
+    condition     = alltrue([for entry, size in var.functions : contains(keys(local.default_sizes), entry) && length(setsubtract(keys(size), keys(local.default_sizes.webhook))) == 0])
+    error_message = "functions has webhook, verify and report, and each of them memory, concurrency, min_instances and max_instances."
+  }
+
+  validation {
+    condition     = alltrue([for size in values(var.functions) : contains(["512Mi", "1Gi", "2Gi", "4Gi"], try(coalesce(size.memory), "1Gi"))])
     error_message = "memory must be 512Mi, 1Gi, 2Gi or 4Gi, the sizes that go with one CPU and hold the function."
   }
 
   validation {
-    condition     = alltrue([for size in values(var.functions) : size.concurrency >= 1 && size.concurrency <= 80 && floor(size.concurrency) == size.concurrency])
+    condition     = alltrue([for size in values(var.functions) : contains(formatlist("%d", range(1, 81)), try(coalesce(size.concurrency), "1"))])
     error_message = "concurrency must be a whole number from 1 to 80: each request is a thread."
   }
 
   validation {
-    condition     = alltrue([for size in values(var.functions) : size.min_instances >= 0 && size.min_instances <= size.max_instances])
-    error_message = "min_instances must be from 0 to max_instances."
+    condition     = alltrue([for entry, size in var.functions : contains(formatlist("%d", range(1 + min(50, try(tonumber(coalesce(size.max_instances)), local.default_sizes[entry].max_instances, 0)))), try(coalesce(size.min_instances), "0"))])
+    error_message = "min_instances must be a whole number from 0 to max_instances."
   }
 
   validation {
-    condition     = alltrue([for size in values(var.functions) : size.max_instances >= 1 && size.max_instances <= 50])
-    error_message = "max_instances must be from 1 to 50: it is the limit to what a flood can cost."
+    condition     = alltrue([for size in values(var.functions) : contains(formatlist("%d", range(1, 51)), try(coalesce(size.max_instances), "1"))])
+    error_message = "max_instances must be a whole number from 1 to 50: it is the limit to what a flood can cost."
   }
 }
 
@@ -143,16 +129,18 @@ variable "paused" {
 }
 
 variable "schedule" {
-  description = "When report and check run, as cron in the configuration's time zone."
-  type = object({
-    report = optional(string, "0 9 * * 1")
-    check  = optional(string, "0 10 * * 1")
-  })
-  default  = {}
-  nullable = false
+  description = "When report and check run, as cron in the configuration's time zone: report = \"0 9 * * 1\" and check = \"0 10 * * 1\" unless set."
+  type        = map(string) # as for functions
+  default     = {}
+  nullable    = false
 
   validation {
-    condition     = alltrue([for cron in values(var.schedule) : can(regex("^([0-9A-Za-z*,/-]+ ){4}[0-9A-Za-z*,/-]+$", cron))])
+    condition     = length(setsubtract(keys(var.schedule), ["report", "check"])) == 0
+    error_message = "schedule has report and check."
+  }
+
+  validation {
+    condition     = alltrue([for cron in values(var.schedule) : cron == null || can(regex("^([0-9A-Za-z*,/-]+ ){4}[0-9A-Za-z*,/-]+$", cron))])
     error_message = "schedule must be cron with five fields, such as 0 9 * * 1 for Mondays at nine."
   }
 }

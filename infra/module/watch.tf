@@ -79,7 +79,7 @@ check "somebody_is_notified" {
 resource "google_monitoring_notification_channel" "email" {
   for_each = var.alert_emails
 
-  project      = var.project
+  project      = var.project_id
   display_name = "Unstick: ${each.key}"
   type         = "email"
   labels       = { email_address = each.key }
@@ -94,7 +94,7 @@ resource "google_monitoring_notification_channel" "email" {
 resource "google_monitoring_alert_policy" "watched" {
   for_each = local.watched
 
-  project               = var.project
+  project               = var.project_id
   display_name          = "${var.name}: ${each.value.title}"
   combiner              = "OR"
   severity              = each.value.severity
@@ -121,7 +121,7 @@ resource "google_monitoring_alert_policy" "watched" {
 resource "google_monitoring_alert_policy" "logged" {
   for_each = local.logged
 
-  project               = var.project
+  project               = var.project_id
   display_name          = "${var.name}: ${each.value.title}"
   combiner              = "OR"
   severity              = each.value.severity

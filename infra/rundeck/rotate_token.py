@@ -1,6 +1,6 @@
 """Replace Unstick's token for Rundeck, every four weeks: issue a new one, try it, store it, revoke the old one.
 
-RUNDECK_ADMIN_TOKEN=... .venv/bin/python infra/rundeck/rotate_token.py --config unstick.production.yaml
+RUNDECK_ADMIN_TOKEN=... .venv/bin/python infra/rundeck/rotate_token.py --config unstick.yaml
 
 Needs the token of somebody who may create tokens for the user, since a token can't read or renew itself. The new token goes
 where `rundeck.token` points: into the file, or as a new version into Secret Manager (with gcloud). If that is an environment

@@ -1,8 +1,14 @@
 # Rundeck and RabbitMQ without public addresses: a subnetwork for the functions, the firewall that lets them through, and NAT for what
-# is outside when all traffic goes by the network. docs/deploy.md says what an error looks like when one of these is missing.
+# is outside when all traffic goes by the network. Copy it in place of examples/production; infra/module/README.md says what an error
+# looks like when one of these is missing.
 
 terraform {
   required_version = ">= 1.11"
+
+  backend "gcs" {
+    bucket = "my-project-unstick-state"
+    prefix = "production"
+  }
 
   required_providers {
     google = {
@@ -70,9 +76,9 @@ resource "google_compute_router_nat" "out" {
 module "unstick" {
   source = "../../module"
 
-  project      = "my-project"
+  project_id   = "my-project"
   region       = "asia-northeast1"
-  config_file  = "${path.module}/unstick.yaml"
+  config_file  = "${path.module}/unstick.zip.yaml" # infra/package.py writes both, from unstick.yaml
   source_zip   = "${path.module}/unstick.zip"
   alert_emails = ["oncall@example.com"]
   functions    = { webhook = { min_instances = 1 } } # a fresh instance can take a minute until its network is open
@@ -81,4 +87,14 @@ module "unstick" {
     subnetwork = google_compute_subnetwork.functions.id
     egress     = "VPC_EGRESS_ALL_TRAFFIC"
   }
+}
+
+output "grafana" {
+  description = "What to enter in Grafana's contact point (docs/grafana.md)."
+  value       = module.unstick.grafana
+}
+
+output "secrets" {
+  description = "One command for each secret, to give it a new value."
+  value       = module.unstick.secrets
 }

@@ -74,7 +74,7 @@ override_resource {
 }
 
 variables {
-  project     = "example-project"
+  project_id  = "example-project"
   region      = "asia-northeast1"
   config_file = "../unstick.cloud.yaml"
   source_zip  = "../unstick.cloud.yaml"

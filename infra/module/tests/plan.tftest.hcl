@@ -5,7 +5,7 @@ mock_provider "google" {
 }
 
 variables {
-  project     = "example-project"
+  project_id  = "example-project"
   region      = "asia-northeast1"
   config_file = "../unstick.cloud.yaml"
   source_zip  = "../unstick.cloud.yaml" # any file: only its hash is read
@@ -222,6 +222,34 @@ run "schedule" {
   assert {
     condition     = alltrue([for job in google_cloud_scheduler_job.job : can(regex("^([0-9*,/-]+ ){4}[0-9*,/-]+$", job.schedule)) && job.attempt_deadline == "600s" && job.time_zone == "Asia/Tokyo" && job.http_target[0].http_method == "POST"])
     error_message = "Jobs have five cron fields in the configuration's time zone, and wait in seconds for as long as the function may run."
+  }
+}
+
+run "sizes_and_times_of_ones_own" {
+  command = plan
+
+  variables {
+    functions = { webhook = { max_instances = 3, memory = null }, verify = { concurrency = 4 } }
+    schedule  = { check = "0 8 * * *", report = null }
+  }
+
+  assert {
+    condition = { for entry, function in google_cloudfunctions2_function.entry : entry => join(" ", [function.service_config[0].max_instance_count, function.service_config[0].max_instance_request_concurrency, function.service_config[0].available_memory]) } == {
+      webhook = "3 16 1Gi"
+      verify  = "5 4 512Mi"
+      report  = "2 1 512Mi"
+    }
+    error_message = "What is given is taken; all else, and null, has its default."
+  }
+
+  assert {
+    condition     = google_cloud_tasks_queue.wakeups.rate_limits[0].max_concurrent_dispatches == 20
+    error_message = "No more wake-ups come at once than the instances of verify take."
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.job["check"].schedule == "0 8 * * *" && google_cloud_scheduler_job.job["report"].schedule == "0 9 * * 1"
+    error_message = "A time that is given is taken; the other stays."
   }
 }
 

@@ -5,7 +5,7 @@ mock_provider "google" {
 }
 
 variables {
-  project     = "example-project"
+  project_id  = "example-project"
   region      = "asia-northeast1"
   config_file = "../unstick.cloud.yaml"
   source_zip  = "../unstick.cloud.yaml"
@@ -16,9 +16,9 @@ variables {
 run "project_by_name" {
   command = plan
   variables {
-    project = "My Project"
+    project_id = "My Project"
   }
-  expect_failures = [var.project]
+  expect_failures = [var.project_id]
 }
 
 run "zone_for_region" {
@@ -51,6 +51,46 @@ run "no_configuration" {
     config_file = "./no-such.yaml"
   }
   expect_failures = [var.config_file]
+}
+
+run "a_limit_that_does_not_exist" {
+  command = plan
+  variables {
+    functions = { webhook = { max_instance = 2 } }
+  }
+  expect_failures = [var.functions]
+}
+
+run "a_function_that_does_not_exist" {
+  command = plan
+  variables {
+    functions = { web = {} }
+  }
+  expect_failures = [var.functions]
+}
+
+run "a_job_that_does_not_exist" {
+  command = plan
+  variables {
+    schedule = { chek = "0 9 * * 1" }
+  }
+  expect_failures = [var.schedule]
+}
+
+run "instances_that_are_no_number" {
+  command = plan
+  variables {
+    functions = { webhook = { max_instances = "many" } }
+  }
+  expect_failures = [var.functions]
+}
+
+run "more_instances_kept_than_allowed" {
+  command = plan
+  variables {
+    functions = { report = { min_instances = 3 } }
+  }
+  expect_failures = [var.functions]
 }
 
 run "no_concurrency" {
@@ -112,7 +152,7 @@ run "email_that_is_none" {
 run "configuration_of_another_project" {
   command = plan
   variables {
-    project = "another-project"
+    project_id = "another-project"
   }
   expect_failures = [terraform_data.config]
 }

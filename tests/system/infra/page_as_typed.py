@@ -4,7 +4,6 @@ Terraform is Terraform itself, with a provider that changes only its state; gclo
 """
 
 import json
-import re
 import shutil
 import stat
 import subprocess
@@ -18,6 +17,7 @@ from tests.system.infra.run_terraform import COMMAND, QUICK, attached
 from tools.docs.pages import ROOT, blocks
 
 PAGE = ROOT / "docs" / "google-cloud.md"
+STATE = "my-project-unstick-state.production.tfstate"
 NAMES = ("chat-ops", "grafana-hmac", "rabbitmq-password", "rundeck-token", "signing-key")
 
 GCLOUD = r"""#!/bin/bash
@@ -34,18 +34,13 @@ case "$*" in
 esac
 """
 
-# A file for each prefix in place of Google's bucket, and yes to each question.
+# A file for each bucket and prefix in place of Google's bucket, and yes to each question.
 TERRAFORM = r"""#!/bin/bash
-words=()
-for word; do
-  case "$word" in
-    -backend-config=prefix=*) words+=("-backend-config=path=$CLOUD/${word##*=}.tfstate") ;;
-    -backend-config=*) ;;
-    apply | destroy) words+=("$word" -auto-approve) ;;
-    *) words+=("$word") ;;
-  esac
-done
-exec @COMMAND@ "${words[@]}"
+folder=${1#-chdir=}
+name=$(sed -nE 's/^    (bucket|prefix) = "(.*)"/\2/p' "$folder/main.tf" | paste -sd.)
+printf 'terraform {\n  backend "local" {\n    path = "%s"\n  }\n}\n' "$CLOUD/$name.tfstate" >"$folder/backend_override.tf"
+case "$2" in apply | destroy) set -- "$@" -auto-approve ;; esac
+exec @COMMAND@ "$@"
 """
 
 
@@ -62,7 +57,8 @@ def standing(applied: list[tuple[str, str, str]]) -> set[tuple[str, str]]:
 
 
 class Project:
-    def __init__(self, folder: Path, provider: str) -> None:
+    def __init__(self, folder: Path, provider: str, project_id: str, region: str) -> None:
+        self.own = {"my-project": project_id, "asia-northeast1": region}
         self.folder, self.cloud, self.provider = folder / "repository", folder / "cloud", provider
         self.programs = folder / "programs"
         for path in (self.folder / "infra", self.folder / ".venv" / "bin", self.cloud, self.programs):
@@ -70,19 +66,17 @@ class Project:
         for name in ("main.py", "requirements.txt", "requirements-apprise.txt"):
             shutil.copy(ROOT / name, self.folder)
         (self.folder / "functions").symlink_to(ROOT / "functions")
-        for name in ("main.tf", "variables.tf", "outputs.tf", "package.py", "unstick.cloud.yaml"):
+        for name in ("package.py", "unstick.cloud.yaml"):
             shutil.copy(ROOT / "infra" / name, self.folder / "infra")
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests")
-        shutil.copytree(ROOT / "infra" / "module", self.folder / "infra" / "module", ignore=ignored)
+        for name in ("module", "examples"):
+            shutil.copytree(ROOT / "infra" / name, self.folder / "infra" / name, ignore=ignored)
         self.program(self.programs / "gcloud", GCLOUD)
         command = " ".join(f"'{word}'" for word in COMMAND)
         self.program(self.programs / "terraform", TERRAFORM.replace("@COMMAND@", command))
         self.program(self.folder / ".venv" / "bin" / "python", f'#!/bin/sh\nexec {sys.executable} -X utf8 "$@"\n')
         (self.cloud / "entry").write_text("old\n", encoding="utf-8")
         (self.cloud / "calls").touch()
-        # What step 1 has for a trial, since there is no bucket here.
-        (trial,) = re.findall(r"`(printf '.*backend_override\.tf)`", PAGE.read_text(encoding="utf-8"))
-        self.type(trial)
 
     def program(self, path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
@@ -90,6 +84,8 @@ class Project:
 
     def try_typing(self, script: str, typed: str = "") -> tuple[int, str]:
         """Run it in the repository, and return its exit status and all that it said."""
+        for example, value in self.own.items():
+            script = script.replace(example, value)
         env = {"PATH": f"{self.programs}:/usr/bin:/bin", "CLOUD": str(self.cloud), "LANG": "C.UTF-8", "HOME": str(self.folder)}
         env |= QUICK | {"TF_REATTACH_PROVIDERS": self.provider, "TF_IN_AUTOMATION": "1", "TF_CLI_ARGS": "-no-color"}
         env |= {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -106,20 +102,22 @@ class Project:
         return said
 
     def prepare(self) -> None:
-        """Steps 2 to 4 of the page."""
+        """Steps 2 and 3 of the page."""
         self.type(block('sed "s/example-project'))
+        for example, value in self.own.items():
+            self.change("main.tf", example, value)
         self.type(block("for name in $(grep"), typed="".join(f"value-of-{name}\n" for name in NAMES))
-        (self.folder / "unstick.production.tfvars").write_text(block("alert_emails"), encoding="utf-8")
 
     def deploy(self, environment: str = "production") -> tuple[int, str]:
-        """Step 5."""
-        return self.try_typing(block(f"-backend-config=prefix={environment}"))
+        """Step 4."""
+        return self.try_typing(block("infra/package.py").replace("production", environment))
 
-    def change(self, file: str, before: str, after: str, to: str = "") -> None:
-        """Write the file with this replaced, or another."""
-        text = (self.folder / file).read_text(encoding="utf-8")
+    def change(self, file: str, before: str, after: str, environment: str = "production") -> None:
+        """Replace this in a file of the environment."""
+        path = self.folder / "infra" / "environments" / environment / file
+        text = path.read_text(encoding="utf-8")
         assert before in text
-        (self.folder / (to or file)).write_text(text.replace(before, after), encoding="utf-8")
+        path.write_text(text.replace(before, after), encoding="utf-8")
 
     @property
     def called(self) -> list[str]:
@@ -132,19 +130,18 @@ class Project:
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [(one["did"], one["type"], one["name"]) for one in map(json.loads, lines)]
 
-    def state(self, environment: str = "production") -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.cloud / f"{environment}.tfstate").read_text(encoding="utf-8"))
+    def state(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.cloud / STATE).read_text(encoding="utf-8"))
         return content
 
-    def save_state(self, state: dict[str, Any], environment: str = "production") -> None:
-        changed = json.dumps(state | {"serial": state["serial"] + 1})
-        (self.cloud / f"{environment}.tfstate").write_text(changed, encoding="utf-8")
+    def save_state(self, state: dict[str, Any]) -> None:
+        (self.cloud / STATE).write_text(json.dumps(state | {"serial": state["serial"] + 1}), encoding="utf-8")
 
 
 @contextmanager
-def project_in(folder: Path) -> Iterator[Project]:
-    """A copy of the repository, and a provider for it."""
+def project_in(folder: Path, project_id: str = "my-project", region: str = "asia-northeast1") -> Iterator[Project]:
+    """A copy of the repository, and a provider for it. What is typed has this project and region in place of the page's."""
     cloud = folder / "cloud"
     files = {"CLOUD": "applied", "SECRETS": "secrets", "FAILS": "fails"}
     with attached(**{f"UNSTICK_FAKE_{name}": str(cloud / file) for name, file in files.items()}) as provider:
-        yield Project(folder, provider)
+        yield Project(folder, provider, project_id, region)
