@@ -3,7 +3,7 @@
 import hashlib
 import time
 from functools import partial
-from itertools import accumulate, islice
+from itertools import accumulate
 
 import msgspec
 from msgspec import Struct
@@ -12,18 +12,13 @@ from msgspec.structs import replace
 from functions.application.documents import LIST_S, STORE_S
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
-from functions.domain.model.alerts import Alert, MatchedAlert
+from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Reply, TimerFired
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.parallel import unwrap
-from functions.runtime.text import Text
 
 DIRECT = 10  # targets of one notification that are decided in the request; the others wait for their wake-ups
-MOST_TARGETS = 1000
-MOST_ALERTS = 10_000
-"""Limits of one notification, beyond which people are only told: ten lists, and a second to match this many alerts."""
-CROWD_KEY = "alert-crowd"  # the document that records what people were told about notifications beyond these limits
 HAND_OVER_S = 1.5  # seconds beyond the budget, if the store did not answer in time. The total stays well under 10 s
 LISTED = 100
 LISTED_BYTES = 600_000  # bytes of alerts in one list: Cloud Tasks accepts 1 MB, and encoding adds less than a third
@@ -60,16 +55,13 @@ def make_incident_id(key: str, now: float, cases: list[MatchedAlert]) -> str:
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + hashlib.sha256(f"{key} {now!r} {alerts}".encode()).hexdigest()[:8]
 
 
-def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget, beyond: tuple[Alert, ...] = ()) -> IntakeResult:
-    """Decide or save every alert of a notification: ten targets directly, the rest in lists of up to 100 for their wake-ups.
-    `beyond`: alerts that were not even matched. People are told how many, and how many of more targets than `MOST_TARGETS`."""
-    groups, now = _limit_targets(ports, group_by_document(cases), beyond), ports.now()
-    crowd, alone = len(groups) > DIRECT, len(groups) == 1
-    events = []
-    for key, matched in groups.items():
-        hurries = alone and not all(case.alert.is_suspicion for case in matched)
-        incident, bundled = make_incident_id(key, now, matched), crowd and key != CROWD_KEY
-        events.append((key, AlertsReceived(tuple(matched), incident, crowd=bundled, hurries=hurries)))
+def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget) -> IntakeResult:
+    """Decide or save every alert of a notification: ten targets directly, the rest in lists of up to 100 for their wake-ups."""
+    groups, now = group_by_document(cases), ports.now()
+    crowd = len(groups) > DIRECT
+    events = [
+        (key, AlertsReceived(tuple(matched), make_incident_id(key, now, matched), crowd=crowd)) for key, matched in groups.items()
+    ]
     direct, rest = events[:DIRECT], events[DIRECT:]
     lists = _pack_lists(rest)
     decisions = [partial(_decide_or_hand_over, ports, key, event, budget) for key, event in direct]
@@ -83,25 +75,6 @@ def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget,
         else:
             replies += [reply for reply in unwrap(result) if reply is not None]
     return IntakeResult(tuple(replies), lost, why)
-
-
-def _limit_targets(ports: Ports, groups: Groups, beyond: tuple[Alert, ...]) -> Groups:
-    """The groups of the first MOST_TARGETS targets, behind one message for all alerts that were left out."""
-    kept = dict(islice(groups.items(), MOST_TARGETS))
-    further = [case.alert for key, matched in groups.items() if key not in kept for case in matched] + list(beyond)
-    firing = [alert for alert in further if alert.firing]
-    if not firing:
-        return kept
-    why = Text(
-        "{count} alert was left out: a notification may have {alerts} alerts of {targets} targets",
-        "{count} alerts were left out: a notification may have {alerts} alerts of {targets} targets",
-        count=len(firing),
-        alerts=MOST_ALERTS,
-        targets=MOST_TARGETS,
-    )
-    ports.log("ERROR", str(why))
-    notice = replace(firing[0], fingerprint=CROWD_KEY)
-    return {CROWD_KEY: [MatchedAlert(notice, reason=Reason.TOO_MANY_TARGETS, detail=why)], **kept}
 
 
 def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str, AlertsReceived]]]:

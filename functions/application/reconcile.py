@@ -31,7 +31,6 @@ START_EVIDENCE_S = 5.0
 KEEP_EVIDENCE_S = 2.0  # seconds to archive the output, in parallel with the save
 SETTLE_S = 1.0  # seconds of the budget reserved for saving the result of a start
 UNSAVED_START = "the result of the start was not saved"
-TELL_LEAST_S = 0.5  # seconds. With less time left, posting is left to the wake-up
 TELL_START_S = 5.0
 """Seconds that saving a start waits for the chat at most, so that one save has both: Cloud Storage takes one write a second to an
 object. With RUN_S and STORE_S it ends before the first check."""
@@ -96,15 +95,15 @@ def advance(ports: Ports, key: str, event: events.Event, budget: Budget) -> Repl
 def _load_and_observe(ports: Ports, key: str, event: events.Event, budget: Budget, *, first: bool) -> Loaded:
     looked_from, woken_at = ports.monotonic(), None
     if first and isinstance(event, events.AlertsReceived) and has_firing_target(event):
-        wanted = of_alerts(event.cases)
+        wanted, hurries = of_alerts(event.cases), not all(case.alert.is_suspicion for case in event.cases)
         store_s, wake_at = budget.at_most(STORE_S), ports.now() + FIRST_LOOK_S
         ahead: list[Callable[[], Any]] = [partial(ports.store.load, key, timeout_s=store_s)]
-        if event.hurries:
+        if hurries:
             # An extra wake-up is harmless, so don't wait for the decision: if a job is started, the wake-up looks for it.
             ahead.append(partial(ports.wake, wake_at, _to_wake_up(key, wake_at), timeout_s=store_s))
         results, observation = read_all(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE, ahead, store_s)
         document, generation = documents.decode_document(key, unwrap(results[0]))
-        if event.hurries and not isinstance(or_unknown(results[1]), Unknown):  # else the step orders another one
+        if hurries and not isinstance(or_unknown(results[1]), Unknown):  # else the step orders another one
             woken_at = wake_at
         now = ports.now()
         if is_enough(wanted, document) or not needs_observation(document, event, now):
@@ -280,8 +279,6 @@ def _message_ids(document: Document) -> frozenset[str]:
 
 def _deliver(ports: Ports, loaded: Loaded, budget: Budget, waited: frozenset[str]) -> None:
     """Post and archive, and save the progress. `waited`: ids of messages that no longer wait for others of their kind."""
-    if budget.left_s < TELL_LEAST_S:
-        return
     delivered = deliver_messages(ports, loaded.document, loaded.to_post, budget)
     bundled = [message for message in loaded.document.to_tell if message.bundle and message.id in waited]
     delivered = replace(delivered, ids=delivered.ids | _hand_to_bundles(ports, bundled, budget))

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from functions.adapters.checks import finding_of, finding_of_error
 from functions.application.history import document_keys, load_documents
-from functions.application.observe import plan_queues, read_pause
+from functions.application.observe import plan_queues
 from functions.application.ports import Chat, Finding, Query
 from functions.bootstrap import Adapters
 from functions.config.settings import Config, File, Named
@@ -65,7 +65,6 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
         every += _ask_about(ports, runbook, labels, timeout_s)
     every.append(Question("Store", partial(ports.store.check, timeout_s=timeout_s)))
     every.append(Question("Scheduler", partial(ports.scheduler.check, timeout_s=timeout_s)))
-    every.append(Question("Store", partial(_check_switch, ports, timeout_s)))
     every.append(Question("Alerts", partial(_check_alerts, ports, labels, timeout_s)))
     for name, chat in ports.config.channels.items():
         every.append(Question("Chats", partial(check_chat, f"{name} ({chat.name})", chat.adapter, timeout_s)))
@@ -184,11 +183,6 @@ def _check_secret(place: str, secret: SecretRef) -> list[Finding]:
 
     def look() -> Finding:
         value = secret.read()
-        around = "blank or line break at an end" if value != value.strip() else ""
-        if around or (len(value) > 1 and value[:1] == value[-1:] and value[:1] in (b'"', b"'")):
-            around = around or "pair of quotes around it"
-            remedy = "If that is not part of it, set it again as docs/deploy.md says."
-            return Finding(place, None, f"{secret.reference} has a {around}", remedy)
         if len(value) < SHORT_SECRET and place.startswith(("grafana.auth", "signing_keys")):
             remedy = "Use a long random one: openssl rand -hex 32"
             return Finding(place, None, f"{secret.reference} is shorter than {SHORT_SECRET} bytes", remedy)
@@ -222,15 +216,6 @@ def last_matches(runbooks: Iterable[str], documents: Sequence[Document]) -> dict
     """When each runbook last matched an alert, by what the documents note."""
     noted = [document.matched for document in documents]
     return {name: max((matched[name] for matched in noted if name in matched), default=None) for name in runbooks}
-
-
-def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:
-    def look() -> Finding:
-        pause = read_pause(ports, timeout_s)
-        detail = f"on, so nothing is restarted: {pause.reason} ({pause.by})" if pause else "off"
-        return Finding("kill switch", None if pause else True, detail, "To turn it off: unstick resume")
-
-    return [finding_of("kill switch", look, "Make sure that the store is up: while this can't be read, nothing is restarted.")]
 
 
 def _check_alerts(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:

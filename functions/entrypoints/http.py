@@ -8,15 +8,15 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from io import BytesIO
 from typing import IO
 
 from flask import Request, current_app, has_app_context
 from flask import request as current_request
-from msgspec import Struct, field
+from msgspec import Struct
 
 from functions.config.current import current_config
 from functions.runtime import logs
@@ -149,31 +149,21 @@ def _answer_without_function() -> None:
         stop_reading(current_request)
 
 
-class Refusals(Struct):
-    """Logs one line in LOGGED_EVERY_S seconds, and counts the others."""
-
-    next_at: float = float("-inf")
-    held_back: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def log(self, line: str) -> None:
-        now = time.monotonic()
-        with self.lock:
-            if now < self.next_at:
-                self.held_back += 1
-                return
-            before, self.held_back, self.next_at = self.held_back, 0, now + LOGGED_EVERY_S
-        logs.event("WARNING", f"{line} ({before} more were refused since the last such line)" if before else line)
-
-
-@lru_cache(maxsize=16)
-def _refusals(_status: int) -> Refusals:
-    return Refusals()
+_LOCK, _HELD_BACK = threading.Lock(), Counter[int]()
+_NEXT_AT: dict[int, float] = {}
+"""By status, so that strangers' 401 don't hide Grafana's own 400: until when lines are only counted, and how many were."""
 
 
 def log_refusal(status: int, sentence: str) -> None:
-    """Limits lines by status, so that strangers' 401 don't hide Grafana's own 400."""
-    _refusals(status).log(f"refused with {status}: {sentence}")
+    """Log one line in LOGGED_EVERY_S seconds, and count the others."""
+    now = time.monotonic()
+    with _LOCK:
+        if now < _NEXT_AT.get(status, now):
+            _HELD_BACK[status] += 1
+            return
+        _NEXT_AT[status], before = now + LOGGED_EVERY_S, _HELD_BACK.pop(status, 0)
+    more = f" ({before} more were refused since the last such line)" if before else ""
+    logs.event("WARNING", f"refused with {status}: {sentence}{more}")
 
 
 # --- who may call
@@ -198,8 +188,5 @@ def refuse_stranger(request: Request) -> Response | None:
     except (Unavailable, Denied) as error:
         log_refusal(503, f"machine_tokens can't be read: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
-    if tokens:
-        log_refusal(403, "a caller without one of machine_tokens")
-        return json_response(403, error="Send the header Authorization: Bearer, with one of `machine_tokens` in unstick.yaml.")
-    log_refusal(403, "nobody is let in, since machine_tokens is not set")
-    return json_response(403, error="Nobody is let in: set `machine_tokens` in unstick.yaml (docs/deploy.md).")
+    log_refusal(403, "a caller without one of machine_tokens")
+    return json_response(403, error="Send the header Authorization: Bearer, with one of `machine_tokens` in unstick.yaml.")

@@ -55,17 +55,13 @@ def respond(request: Request, ports: Adapters) -> Response:
 
 
 def _what(body: bytes) -> str:
-    if not body.strip():
-        return "report"
     try:
-        content: Any = json.loads(body)
+        content: Any = json.loads(body) if body.strip() else {}
     except (ValueError, RecursionError):
         return ""
-    if not isinstance(content, dict):
-        return ""
-    if "check" in content:
-        return "check" if content == {"check": True} else ""
-    return "report" if content.get("what", "report") == "report" else ""
+    if content == {"check": True}:
+        return "check"
+    return "report" if content in ({}, {"what": "report"}) else ""
 
 
 def _check(ports: Adapters) -> dict[str, Any]:

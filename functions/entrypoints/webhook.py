@@ -78,14 +78,13 @@ def _respond_to_monitor(request: Request, scheduler: MonitoredScheduler) -> Resp
 
 
 def _handle_alerts(alerts: tuple[Alert, ...]) -> IntakeResult:
-    from functions.application.intake import MOST_ALERTS, handle_notification
+    from functions.application.intake import handle_notification
     from functions.application.ports import Budget
     from functions.bootstrap import current_adapters
 
     settings, adapters = current_config(), current_adapters()
     budget = Budget(adapters, adapters.monotonic() + BUDGET_S)
-    cases = settings.match_alerts(alerts[:MOST_ALERTS])
-    return handle_notification(adapters, cases, budget, beyond=alerts[MOST_ALERTS:])
+    return handle_notification(adapters, settings.match_alerts(alerts), budget)
 
 
 def to_response(result: IntakeResult) -> Response:

@@ -68,21 +68,6 @@ def lists(ports: Memory) -> list[list[dict[str, Any]]]:
     return [content["deferred"] for _, content in ports.wakes if "deferred" in content]
 
 
-# --- at once or later --------------------------------------------------------------------------------------------------
-
-
-def test_a_notification_has_a_thousand_targets_at_most():
-    """Of all others people are told in one message an hour; they take no place of those that are decided."""
-    ports = Memory(mail=well)
-    beyond = (alert(fingerprint="b-1"), alert(fingerprint="b-2", firing=False), alert(fingerprint="b-3"))
-    for _ in range(2):
-        handled = handle_notification(ports, [of_target(n) for n in range(1003)], ports.budget(), beyond=beyond)
-    assert (len(handled.replies), handled.lost) == (1001, 0)
-    assert (len(lists(ports)), sum(map(len, lists(ports)))) == (2 * 10, 2 * 991)
-    told = [channel for channel, card in ports.posts if "5 alerts were left out: a notification may have 10,000" in str(card)]
-    assert told == ["duty", "everybody"]
-
-
 # --- what matches nothing -----------------------------------------------------------------------------------------------
 
 

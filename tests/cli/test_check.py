@@ -8,10 +8,8 @@ import yaml
 
 from functions.adapters.checks import HOLDER_HOSTS
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.application.documents import encode
 from functions.application.ports import Finding
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Pause
 from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef
@@ -54,25 +52,17 @@ def test_all_is_well(here: Line) -> None:
     assert [secret for secret in (HMAC_SECRET, SIGNING_KEY, here.rundeck.token, "secret\n") if secret in shown] == []
 
 
-AROUND = "blank or line break at an end"
-
-
 @pytest.mark.parametrize(
     ("name", "value", "ok", "line", "said"),
     [
         ("RABBITMQ_PASSWORD", None, False, "rabbitmq.password", "RABBITMQ_PASSWORD"),
         ("UNSTICK_SIGNING_KEY", "short", None, "signing_keys[0]", "openssl"),
-        ("RABBITMQ_PASSWORD", '"abc"', None, "rabbitmq.password", "quotes around it"),
-        ("RABBITMQ_PASSWORD", "'abc'", None, "rabbitmq.password", "quotes around it"),
-        ("RABBITMQ_PASSWORD", "abc ", None, "rabbitmq.password", AROUND),
-        ("RABBITMQ_PASSWORD", "\tabc\n", None, "rabbitmq.password", AROUND),
     ],
 )
 def test_a_secret_that_is_not_as_it_should_be(
     here: Line, monkeypatch: pytest.MonkeyPatch, name: str, value: str | None, ok: bool | None, line: str, said: str
 ) -> None:
-    """Missing, too short, or pasted with something around it: a failed login would say only that the password is wrong. The
-    value is not shown, and the other systems are asked all the same."""
+    """Missing, or too short. The value is not shown, and the other systems are asked all the same."""
     if value is None:
         monkeypatch.delenv(name)
     else:
@@ -80,7 +70,6 @@ def test_a_secret_that_is_not_as_it_should_be(
     lines = findings(here, *MAIL, code=0 if value == "short" else 1)
     shown = lines[f"Secrets: {line}"]
     assert (shown["ok"], said in shown["detail"] + shown["remedy"]) == (ok, True)
-    assert "abc" not in f"{shown}"
     assert lines["rundeck: the job refuses a late start"]["ok"] is True
 
 
@@ -152,13 +141,6 @@ def test_a_secret_that_a_server_echoes_is_not_shown(here: Line) -> None:
     question = checks.Question("x", lambda: [Finding("answers", ok=False, detail=f"no such token: {value}")])
     (line,) = checks.ask_all([question], 5.0, lambda: None)
     assert line.finding.detail == "no such token: ***"
-
-
-def test_the_kill_switch_is_pointed_out(here: Line) -> None:
-    """Somebody who wonders why nothing is restarted finds it here."""
-    here.write("pause", encode(Pause("upgrade", "h.tanaka", 1.0)))
-    line = findings(here, code=0)["Store: kill switch"]
-    assert (line["ok"], "upgrade (h.tanaka)" in line["detail"]) == (None, True)
 
 
 def test_a_system_that_does_not_answer_takes_no_longer_than_it_may(here: Line) -> None:

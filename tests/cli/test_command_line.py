@@ -30,7 +30,7 @@ def test_a_configuration_that_can_not_be_used_is_code_2(name: str, tmp_path: Pat
     """No file: its name, and how to name another. Mistakes: all of them, each with its place; a secret that was written in a
     reference's place does not reach the terminal."""
     missing = CliRunner().invoke(command_line, [name, "--config", str(tmp_path / "none.yaml")])
-    assert (missing.exit_code, "none.yaml: there is no such file" in missing.stderr) == (2, True)
+    assert (missing.exit_code, "none.yaml: the file can't be read" in missing.stderr) == (2, True)
     assert "UNSTICK_CONFIG" in missing.stderr
     books, wrong = [runbook("mail", mode="sometimes")], {"language": "fr", "signing_keys": ["hunter2-in-the-clear"]}
     settings = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", books, **wrong)

@@ -21,6 +21,7 @@ from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef, any_matches
 
+MOST_ALERTS = 10_000  # of one notification: it takes a second to match this many
 TOLERANCE_S = 300.0  # how far a signed time may be off in either direction
 SHOWN_BYTES = 1024  # characters of an error's body that Grafana shows to its users
 
@@ -136,11 +137,13 @@ _decoder = msgspec.json.Decoder(_Payload)
 
 
 def parse(body: bytes) -> tuple[Alert, ...]:
-    """Parse an authenticated body. Raises BadRequest 400 with the place, the mistake and what to fix."""
+    """Parse an authenticated body. Raises BadRequest, 413 for too many alerts, with the place, the mistake and what to fix."""
     try:
         payload = _decoder.decode(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest(400, f"The body is not a notification: {str(error)[:SAID]}. {REMEDY}") from None
+    if len(payload.alerts) > MOST_ALERTS:
+        raise BadRequest(413, f"The body has more than {MOST_ALERTS} alerts: set Max Alerts in the contact point.")
     source = f"{payload.external_url}#{'' if payload.org_id is None else payload.org_id}"
     from_test = bool(payload.group_key) and ("{" not in payload.group_key or bool(TEST_KEY.fullmatch(payload.group_key)))
     return tuple(_alert(alert, source, place, from_test=from_test) for place, alert in enumerate(payload.alerts))

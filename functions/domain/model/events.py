@@ -17,7 +17,6 @@ class AlertsReceived(Struct, frozen=True):
     cases: tuple[MatchedAlert, ...]  # of one target, or one alert without a target
     incident: str  # the id that a new incident gets
     crowd: bool = False  # one of many targets in the same notification: its message is bundled
-    hurries: bool = False  # the only target of its notification, and no suspicion: worth a wake-up that may be unneeded
 
 
 class TimerFired(Struct, frozen=True):

@@ -23,7 +23,6 @@ from functions.runtime.structs import convert
 from functions.runtime.text import COMMA, Text, in_language, join
 
 WAKE_S = 2.0  # seconds for the scheduler to accept a press: Slack waits three
-REFUSED = http.Refusals()
 ANSWER_S = 5.0
 
 
@@ -35,7 +34,7 @@ def respond(request: Request) -> Response:
     try:
         press = _read(request, ports.buttons)
     except BadRequest as refusal:
-        REFUSED.log(f"Slack action rejected with {refusal.status}: {refusal.sentence}")
+        http.log_refusal(refusal.status, f"Slack action: {refusal.sentence}")
         return error_response(refusal)
     except (Unavailable, Denied) as error:
         logs.event("ERROR", f"Slack signing secret unavailable: {error}")

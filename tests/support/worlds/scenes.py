@@ -58,8 +58,8 @@ def case(queue: QueueRef = MAIL, book: Runbook | None = None, **changes: Any) ->
     return MatchedAlert(alert(**changes), book or runbook(), TARGET, queue)
 
 
-def alerted(*cases: MatchedAlert, incident: str = "inc-1", crowd: bool = False, hurries: bool = True) -> AlertsReceived:
-    return AlertsReceived(cases or (case(),), incident, crowd=crowd, hurries=hurries)
+def alerted(*cases: MatchedAlert, incident: str = "inc-1", crowd: bool = False) -> AlertsReceived:
+    return AlertsReceived(cases or (case(),), incident, crowd=crowd)
 
 
 def resolved(**changes: Any) -> AlertsReceived:
