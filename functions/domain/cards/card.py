@@ -171,7 +171,7 @@ KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[f
     CardKind.HELD: (holds.say_held, (QUEUES, PROOFS, HOLDERS, facts.restarts, facts.since, facts.evidence)),
     CardKind.RECOVERED: (_recovered, (QUEUES, facts.restarts, facts.evidence)),
     CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.restarts, HOLDERS, facts.since, facts.evidence)),
-    CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.restarts, facts.since)),
+    CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.since)),
     CardKind.ACKNOWLEDGED: (TAKEN, (facts.since,)),
     CardKind.RESOLVED: (_resolved, (QUEUES,)),
     CardKind.NOT_APPROVED: (holds.say_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restarts)),

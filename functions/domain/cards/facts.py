@@ -108,13 +108,10 @@ def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
 
 
 def restarts(card_input: CardInput) -> Iterator[Fact]:
-    """Every attempt of this incident, or of the one that was escalated, one line each, the current one last; and who approved."""
-    incident, escalation, approval = card_input.shown, card_input.escalation, card_input.shown.approval
-    tries = escalation.tries if escalation and not card_input.incident else incident.tries
-    lines, last = (
-        [_say_run(past.execution, past.tag, past.holder_host, worded(past.how)) for past in tries[-6:]],
-        incident.execution,
-    )
+    """Every attempt of this incident, one line each, the current one last; and who approved."""
+    incident, approval, tries = card_input.shown, card_input.shown.approval, card_input.shown.tries
+    lines = [_say_run(past.execution, past.tag, past.holder_host, worded(past.how)) for past in tries[-6:]]
+    last = incident.execution
     if last is not None and all(past.execution is None or past.execution.id != last.id for past in tries):
         lines.append(_say_run(last, "", incident.run.holder_host))
     for place, line in enumerate(lines, 1):

@@ -67,7 +67,7 @@ def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...
         *(entry for state in incident.queues for entry in _before(state)),
         *map(_decision, incident.history),
         *(_evidence(incident.evidence, incident.runner_ahead_s) if incident.evidence else ()),
-        *(entry for execution, how in _executions(incident) for entry in _restart(execution, how, incident)),
+        *(entry for run in {run.id: run for run in incident.executions}.values() for entry in _restart(run, incident)),
         *(entry for state in incident.queues for entry in _verdict(state, incident.runner_ahead_s)),
     ]
     if outcome is not None:
@@ -78,7 +78,7 @@ def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...
 
 
 def _alert(trigger: AlertRef) -> Iterator[Entry]:
-    name = in_brackets(tidy(trigger.name) or Text("an alert"), tidy(trigger.severity, 20))
+    name = tidy(trigger.name) or Text("an alert")
     link = safe_url(trigger.links.get("panel") or trigger.links.get("alert") or trigger.links.get("dashboard") or "")
     yield Entry(trigger.starts_at, "alert", named(Text("{alert} fires", alert=name), tidy(trigger.summary, SUMMARY)), link)
     if trigger.resolved_at is not None:
@@ -120,19 +120,7 @@ def _by(incident: Incident) -> Phrase:
     return Text("approved by {name}", name=tidy(incident.approval.approved_by)) if incident.approval.approved_by else ""
 
 
-def _executions(incident: Incident) -> list[tuple[Execution, Phrase]]:
-    tried: list[tuple[Execution, Phrase]] = []
-    for past in incident.tries:
-        if past.execution is not None:
-            how = worded(past.how)
-            tried.append((past.execution, how if how != worded(past.execution.status) else ""))
-    last = incident.execution
-    if last is not None and all(execution.id != last.id for execution, _ in tried):
-        tried.append((last, ""))
-    return tried
-
-
-def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[Entry]:
+def _restart(execution: Execution, incident: Incident) -> Iterator[Entry]:
     who = Text("started by {user}", user=tidy(execution.user, 60)) if execution.user and not execution.tag else ""
     named_run = Text("execution {id}", id=tidy(execution.id, 40))
     ahead_s, link = incident.runner_ahead_s, safe_url(execution.url)
@@ -142,7 +130,7 @@ def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[
     if ended is not None:
         took = Text("{status} after {took}", status=worded(execution.status), took=duration(ended - (started or ended)))
         lines = incident.run.tail if incident.execution is not None and incident.execution.id == execution.id else None
-        yield Entry(ended - ahead_s, "restart", join((named(named_run, took), how), COMMA), link, lines or ())
+        yield Entry(ended - ahead_s, "restart", named(named_run, took), link, lines or ())
 
 
 def _verdict(state: QueueState, ahead_s: float) -> Iterator[Entry]:
@@ -226,7 +214,6 @@ TOP = 0.93  # the share of the height that the maximum reaches, so that the end 
 DRAWING = (
     '<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" fill="none" stroke="currentColor" overflow="visible" '
     'aria-hidden="true"><polygon class="area" fill="currentColor" stroke="none" opacity=".3" points="{area}"/>'
-    '<polygon class="held" fill="currentColor" stroke="none" points="{held}"/>'
     '<path class="axis" stroke="#8a919c" d="M0 {height}H{width}"/>{marks}'
     '<polyline points="{line}" stroke-width="2" stroke-linejoin="round"/>'
     '<path stroke-width="8" stroke-linecap="round" d="M{end}h0"/></svg>'
@@ -236,7 +223,6 @@ MARK = '<path class="mark" stroke-width="2" stroke-dasharray="5 4" d="M{x} 0V{he
 
 class Curve(Struct, frozen=True):
     depths: Samples  # all messages
-    held: Samples = ()  # of these the unacknowledged ones, where known
     starts: tuple[float, ...] = ()  # when restarts began, by our clock
 
     @property
@@ -267,9 +253,6 @@ def draw_curve(curve: Curve, size: tuple[int, int] = SIZE) -> str:
     def place(samples: Samples) -> str:
         return " ".join(f"{x(at)},{height - min(max(0, count), most) / most * height * TOP:.1f}" for at, count in samples)
 
-    def close(samples: Samples) -> str:
-        return f"{x(samples[0][0])},{height} {place(samples)} {x(samples[-1][0])},{height}" if len(samples) > 1 else ""
-
     line, marks = place(curve.depths), "".join(MARK.format(x=x(at), height=height) for at in sorted(curve.starts))
-    areas = {"area": close(curve.depths), "held": close(curve.held)}
-    return DRAWING.format(line=line, end=line.split()[-1], marks=marks, width=width, height=height, **areas)
+    area = f"{x(curve.depths[0][0])},{height} {line} {x(curve.depths[-1][0])},{height}"
+    return DRAWING.format(line=line, end=line.split()[-1], marks=marks, width=width, height=height, area=area)

@@ -14,17 +14,7 @@ from functions.domain.health.recovery import be_patient, looks_well
 from functions.domain.health.rows import GROWS_TIMES
 from functions.domain.model.codes import ASKED, OVERRULED, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, Decision, Declined, Resumed, hold
-from functions.domain.model.incidents import (
-    AlertRef,
-    Archive,
-    Document,
-    Escalation,
-    How,
-    Incident,
-    Outcome,
-    PastAttempt,
-    QueueState,
-)
+from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Incident, Outcome, QueueState
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
@@ -254,7 +244,7 @@ def _archive(turn: Turn, incident: Incident, outcome: Outcome) -> None:
 def _without_texts(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
     """What identifies the alerts, and what the first is called, which cards name."""
     first = tuple(replace(trigger, links={}, summary="") for trigger in triggers[:1])
-    return (*first, *(replace(trigger, links={}, summary="", name="", severity="") for trigger in triggers[1:]))
+    return (*first, *(replace(trigger, links={}, summary="", name="") for trigger in triggers[1:]))
 
 
 def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, channels: tuple[str, ...]) -> Outcome:
@@ -297,11 +287,8 @@ def _to_escalation(document: Document, incident: Incident, card_input: CardInput
     own = tuple(QueueState(state.queue, state.runbook, card_input.at) for state in incident.queues)
     queues = (*own, *_left_escalated(document, incident))
     due, nonce = card_input.at + REMINDED_EVERY_S, card_input.acknowledge_url.rpartition("#")[2]
-    tries, last = incident.tries, incident.execution
-    if last is not None and all(past.execution is None or past.execution.id != last.id for past in tries):
-        tries = (*tries, PastAttempt(last.tag, last, How(""), incident.run.holder_host))
     page = incident.start_page
-    return Escalation(incident.id, incident.runbook, card_input.at, due, nonce, queues=queues, start_page=page, tries=tries)
+    return Escalation(incident.id, incident.runbook, card_input.at, due, nonce, queues=queues, start_page=page)
 
 
 def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> None:

@@ -46,7 +46,6 @@ def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
         queue=case.queue.key if case.queue else "",
         name=alert.name[:TEXT_KEPT],
         summary=(alert.annotations.get("summary") or alert.annotations.get("description") or "")[:TEXT_KEPT],
-        severity=alert.labels.get("severity", "")[:64],
         links={name: url for name, url in links.items() if url and len(url) <= 2000} if linked else {},
         resolved_at=None if alert.firing else alert.ends_at,
         suspicion=alert.is_suspicion,

@@ -157,7 +157,6 @@ def note_snapshot(state: QueueState, reading: Reading) -> QueueState:
     return replace(
         state,
         curve=extend(state.curve, snapshot.at, snapshot.depth, snapshot.depth_samples),
-        held_curve=extend(state.held_curve, snapshot.at, snapshot.unacked, snapshot.history.unacked),
         head_at=snapshot.head_at,
         consumers=snapshot.consumers,
         holders=snapshot.holders,
@@ -171,10 +170,8 @@ def before_restart(snapshot: QueueSnapshot) -> QueueSnapshot:
     return snapshot if fits else replace(snapshot, consumer_ids=None)
 
 
-def extend(curve: Samples, at: float, value: int | None, samples: Samples) -> Samples:
+def extend(curve: Samples, at: float, value: int, samples: Samples) -> Samples:
     """Append the newest value to the curve. An empty curve first gets the samples that the broker kept."""
-    if value is None:
-        return curve
     if not curve and samples:
         ahead = at - samples[-1][0]
         curve = tuple((when + ahead, before) for when, before in samples[-24:-1])

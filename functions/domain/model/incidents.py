@@ -27,7 +27,6 @@ class AlertRef(Struct, frozen=True):
     queue: str
     name: str = ""
     summary: str = ""
-    severity: str = ""
     links: Mapping[str, str] = field(default_factory=dict)  # destination (panel, dashboard, silence, alert, runbook) -> URL
     resolved_at: float | None = None
     suspicion: bool = False
@@ -97,8 +96,7 @@ class QueueState(Struct, frozen=True):
     after: AfterRestart = AfterRestart()
     consumers: int | None = None  # as many as the last check showed; after a restart, those that connected since
     head_at: float | None = None
-    curve: tuple[tuple[float, int], ...] = ()  # samples of its depth,
-    held_curve: tuple[tuple[float, int], ...] = ()  # and of its unacknowledged messages
+    curve: tuple[tuple[float, int], ...] = ()  # samples of its depth
     holders: tuple[Holder, ...] = ()  # who held its messages at the last check
     may_be_gone: bool = False  # messages came back so often that RabbitMQ may have dropped or dead-lettered some
 
@@ -273,7 +271,6 @@ class Escalation(Struct, frozen=True):
     taken_at: float | None = None
     queues: tuple[QueueState, ...] = ()  # what has to be healthy again
     start_page: str = ""  # where people start the job by hand
-    tries: tuple[PastAttempt, ...] = ()  # its restarts
 
 
 class Document(Struct, frozen=True):

@@ -21,7 +21,7 @@ from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.model.messages import CardKind
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, not_allowed
-from functions.entrypoints.people.pages import MAX_TOKEN, identify, show_card, show_list
+from functions.entrypoints.people.pages import MAX_TOKEN, headers_of, identify, render_page, show_card
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import Text, named
 
@@ -45,6 +45,22 @@ REFUSALS: Mapping[int, tuple[Text, Text]] = {
         Text("The link Details of a message works for 30 days. Later `unstick incident ID` shows the same."),
     ),
     503: (Text("Unstick can't do this right now"), Text("The store does not respond. Reload the page in a moment.")),
+}
+
+
+LABELS: Mapping[str, Text] = {
+    "ready": Text("all messages, ready and unacknowledged"),
+    "restart": Text("restart"),
+    "timeline": Text("Timeline"),
+    "all_incidents": Text("All incidents"),
+    "title": Text("Incidents"),
+    "incident": Text("Incident"),
+    "runs": Text("Restarts"),
+    "failed": Text("({count} failed)"),
+    "began": Text("Began"),
+    "none": Text("No incident."),
+    "older": Text("Older ones: `unstick status --days` lists them, and `unstick incident ID` shows each."),
+    "zone": Text("Times are in {zone}."),
 }
 
 
@@ -121,7 +137,9 @@ def _refuse(ports: Adapters, status: int, **more: Any) -> Response:
 def _show_one(ports: Adapters, incident: str, known: Request | None) -> Response:
     """`known`: the request of somebody who may read all. People who are signed in get the buttons of what waits for an answer."""
     record = history.find(ports, incident, READ_S).record if PAGE_ID.fullmatch(incident) else None
-    more: dict[str, Any] = {"to_all": "../" * (incident.count("/") + 1) + "incidents"} if known else {}
+    more: dict[str, Any] = {"own": LABELS}
+    if known:
+        more["to_all"] = "../" * (incident.count("/") + 1) + "incidents"
     if record is None:
         return _refuse(ports, 404, **more)
     shown = compose_with_answers(to_card_input(record, ports.rules, ports.now()), ports.rules)
@@ -136,7 +154,7 @@ def _show_one(ports: Adapters, incident: str, known: Request | None) -> Response
     starts = find_starts(record.incident)
     queues = [state for state in record.incident.queues[:QUEUES_SHOWN] if len(state.curve) > 1]
     captions = [named(tidy(state.queue.name, QUEUE_NAME), say_curve(state.curve)) for state in queues]
-    curves = [Curve(state.curve, state.held_curve, starts) for state in queues]
+    curves = [Curve(state.curve, starts) for state in queues]
     drawn = [(caption, curve, Markup(draw_curve(curve))) for caption, curve in zip(captions, curves, strict=True)]  # noqa: S704
     timeline = tell(record.incident, record.outcome)
     bare = replace(shown, evidence=())  # the timeline has it
@@ -155,4 +173,5 @@ def _show_all(ports: Adapters, *, below: bool) -> Response:
         text = Text("{count} record could not be read.", "{count} records could not be read.")
         notes.append(text.fill(count=len(newest.broken)))
     rows = sort_rows([*(to_row(record, rules, now) for record in opened), *newest.kept])
-    return show_list(rules, rows=rows, notes=notes, has_older=newest.archived > newest.read, root="" if below else "incidents/")
+    shown = {"rows": rows, "notes": notes, "has_older": newest.archived > newest.read, "root": "" if below else "incidents/"}
+    return render_page("incidents.html", rules, LABELS["title"], wide=True, own=LABELS, **shown), 200, {**headers_of()}

@@ -50,20 +50,6 @@ LABELS: Mapping[str, Text] = {
     ),
     "link": Text("Link from the message"),
     "open": Text("Open"),
-    "ready": Text("all messages, ready and unacknowledged"),
-    "unacked": Text("of these unacknowledged"),
-    "restart": Text("restart"),
-    "log": Text("End of the job's log"),
-    "timeline": Text("Timeline"),
-    "all_incidents": Text("All incidents"),
-    "title": Text("Incidents"),
-    "incident": Text("Incident"),
-    "runs": Text("Restarts"),
-    "failed": Text("({count} failed)"),
-    "began": Text("Began"),
-    "none": Text("No incident."),
-    "older": Text("Older ones: `unstick status --days` lists them, and `unstick incident ID` shows each."),
-    "zone": Text("Times are in {zone}."),
 }
 
 
@@ -132,8 +118,8 @@ def pressed_by(person: Person, typed: str) -> Phrase:
 def show_card(rules: Rules, card: Card, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
     """A card as a page. `more`: what the page adds to it (templates/card.html)."""
     links = tuple((label, url) for label, url in card.links if not _is_of_this_page(card, url))
-    page = _render("card.html", rules, card.headline, card=card, links=links, **more)
-    return page, status, {**_headers(), **(headers or {})}
+    page = render_page("card.html", rules, card.headline, card=card, links=links, **more)
+    return page, status, {**headers_of(), **(headers or {})}
 
 
 def _is_of_this_page(card: Card, url: str) -> bool:
@@ -143,15 +129,11 @@ def _is_of_this_page(card: Card, url: str) -> bool:
 
 def show_opening(rules: Rules) -> Response:
     """The page that a card's link opens: its script sends the token in the fragment on."""
-    return _render("opening.html", rules, LABELS["opening"]), 200, {**_headers("open.js")}
+    return render_page("opening.html", rules, LABELS["opening"]), 200, {**headers_of("open.js")}
 
 
-def show_list(rules: Rules, **values: Any) -> Response:
-    """The list of incidents."""
-    return _render("incidents.html", rules, LABELS["title"], wide=True, **values), 200, {**_headers()}
-
-
-def _render(template: str, rules: Rules, title: Phrase, **values: Any) -> str:
+def render_page(template: str, rules: Rules, title: Phrase, **values: Any) -> str:
+    """`values`: what the template shows."""
     values |= {"clock": partial(clock, rules), "zone": rules.time_zone}
     return _environment(rules.language, rules.runner).get_template(template).render(title=title, **values)
 
@@ -176,7 +158,7 @@ def _environment(language: str, runner: str) -> Environment:
 
 
 @lru_cache
-def _headers(script: str = "") -> Mapping[str, str]:
+def headers_of(script: str = "") -> Mapping[str, str]:
     """Response headers. The policy allows only our style and script, by their hashes."""
     policy = f"default-src 'none'; style-src {_hash('style.css')}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     return {

@@ -54,7 +54,6 @@ TRIGGER = AlertRef(
     "rabbitmq:/:mail.outgoing",
     "RabbitMQQueueMaybeStuck",
     "356 messages stand still in mail.outgoing",
-    "",
     {
         "panel": "https://grafana.example.com/d/abc?viewPanel=4",
         "dashboard": "https://grafana.example.com/d/abc",
@@ -64,7 +63,7 @@ TRIGGER = AlertRef(
     },
     suspicion=True,
 )
-OWN = replace(TRIGGER, name="MailStuck", summary="No mail was sent for 5 minutes", severity="critical", suspicion=False)
+OWN = replace(TRIGGER, name="MailStuck", summary="No mail was sent for 5 minutes", suspicion=False)
 """Of a rule of the team's own: what the shipped ones send is a suspicion."""
 PAGE = "https://rundeck.example.com/project/ops/execution/show/"
 
@@ -233,15 +232,7 @@ def _second_approval() -> CardInput:
     return CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.AWAITING_APPROVAL, approve_url=APPROVE)
 
 
-HANDED_OVER = Escalation(
-    "7f3a9c21",
-    RUNBOOK.name,
-    NOW,
-    due=NOW + 1800,
-    queues=(Course(1224.0).queue(),),
-    start_page=START_PAGE,
-    tries=tuple(PastAttempt(f"7f3a.{n + 1}", TRIED.execution(n), "stuck") for n in range(2)),
-)
+HANDED_OVER = Escalation("7f3a9c21", RUNBOOK.name, NOW, due=NOW + 1800, queues=(Course(1224.0).queue(),), start_page=START_PAGE)
 
 EXAMPLES: dict[str, CardInput] = {
     "started": CardInput("started", NOW, RUNBOOK, TARGET, INCIDENT),
@@ -342,7 +333,7 @@ NASTY_URLS = {
 
 def hostile(card_input: CardInput) -> CardInput:
     """The same card_input with 100 kB of markup, mentions and marks wherever a stranger's text may stand."""
-    trigger = AlertRef("f", LONG, float("nan"), f"rabbitmq:{LONG}:{LONG}", LONG, LONG, LONG, NASTY_URLS)
+    trigger = AlertRef("f", LONG, float("nan"), f"rabbitmq:{LONG}:{LONG}", LONG, LONG, NASTY_URLS)
     execution = replace(ENDED, id=LONG, url="javascript:alert(1)", status=LONG, user=LONG, tag=LONG)
     flat = ((0.0, 0),) * 5000
     watched = QueueState(
