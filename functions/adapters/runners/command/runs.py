@@ -51,24 +51,20 @@ _COLUMNS = "id, job, tag, not_after, created_at, began_at, ended_at, status, exi
 def fill(job: Job, options: Mapping[str, str]) -> list[str]:
     """The program and its arguments. Raises Denied for a value that is missing, or that a program or shell could misread."""
     given = {**job.defaults, **{name: value for name, value in options.items() if value}}
-    if template_options(job.run[0]):
-        remedy = Text("Write the program out; options are for its arguments.")
-        raise Denied(SYSTEM, Text("the program itself is an option"), remedy=remedy)
-    return [_fill_argument(template, given) for template in job.run]
+    return [_fill_argument(template, given, is_program=not place) for place, template in enumerate(job.run)]
 
 
-def _fill_argument(template: str, given: Mapping[str, str]) -> str:
-    for name in template_options(template):
+def _fill_argument(template: str, given: Mapping[str, str], *, is_program: bool) -> str:
+    names = template_options(template)
+    for name in names:
         if name not in given:
             remedy = Text("Add {name} to the runbook's options, or to the command's `defaults`.", name=name)
             raise Denied(SYSTEM, Text("nothing fills in the option {name}", name=name), remedy=remedy)
-        if not _PLAIN.fullmatch(given[name]):
-            what = Text("the option {name} has characters that a shell could read: {value}", name=name, value=shown(given[name]))
-            raise Denied(SYSTEM, what, remedy=Text("Allow letters, digits and @%+=:,./_- only (`allow` in the runbook)."))
     argument = OPTION.sub(lambda option: given[option[1]], template)
-    if argument.startswith("-") and not template.startswith("-"):
-        what = Text("the argument {template} begins like an option: {value}", template=template, value=shown(argument))
-        remedy = Text("Write fixed options of the program into command.jobs, not into the runbook's options.")
+    is_option = argument.startswith("-") and not template.startswith("-")
+    if (names and is_program) or is_option or not all(_PLAIN.fullmatch(given[name]) for name in names):
+        what = Text("{template} could become something else than one argument: {value}", template=template, value=shown(argument))
+        remedy = Text("Allow letters, digits and @%+=:,./_- only, and no dash in front (`allow` in the runbook).")
         raise Denied(SYSTEM, what, remedy=remedy)
     return argument
 

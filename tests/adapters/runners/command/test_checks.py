@@ -15,6 +15,7 @@ BY_HOST = Job(("echo", "${option.host}"), 60.0, {"host": "all"})
 HOLDER = "the command can be limited to the host that hangs"
 OUTLIVES = "a command outlives a restart of Unstick"
 LIMIT_S = 10.0
+MISREAD = "something else than one argument"
 ON_LABELS = {"service": "${labels.service}"}
 
 
@@ -75,16 +76,16 @@ def test_options_are_filled_in(argument, options, filled):
 @pytest.mark.parametrize(
     ("run", "options", "why"),
     [
-        pytest.param(("ssh", "${option.host}"), {"host": "-oProxyCommand=id"}, "begins like an option", id="ssh's own option"),
-        pytest.param(("rm", "${option.a}${option.b}"), {"a": "-r", "b": "f"}, "begins like an option", id="put together"),
-        pytest.param(("ssh", "h", "${option.x}"), {"x": "mail;id"}, "characters that a shell", id="for the shell behind ssh"),
+        pytest.param(("ssh", "${option.host}"), {"host": "-oProxyCommand=id"}, MISREAD, id="ssh's own option"),
+        pytest.param(("rm", "${option.a}${option.b}"), {"a": "-r", "b": "f"}, MISREAD, id="put together"),
+        pytest.param(("ssh", "h", "${option.x}"), {"x": "mail;id"}, MISREAD, id="for the shell behind ssh"),
         *(
-            pytest.param(("ssh", "h", "a-${option.x}"), {"x": f"a{sign}b"}, "characters that a shell", id=repr(sign))
+            pytest.param(("ssh", "h", "a-${option.x}"), {"x": f"a{sign}b"}, MISREAD, id=repr(sign))
             for sign in (*" \t\n\r\0'\"`$&|<>(){}[]*?!#~^\\;", "é", "\u2028", "٣")
         ),
-        pytest.param(("echo", "${option.x}"), {"x": "${option.y}", "y": "z"}, "characters that a shell", id="never twice"),
+        pytest.param(("echo", "${option.x}"), {"x": "${option.y}", "y": "z"}, MISREAD, id="never twice"),
         pytest.param(("echo", "${option.x}"), {}, "nothing fills in the option x", id="missing"),
-        pytest.param(("${option.x}", "a"), {"x": "sh"}, "the program itself is an option", id="the program"),
+        pytest.param(("${option.x}", "a"), {"x": "sh"}, MISREAD, id="the program"),
     ],
 )
 def test_a_value_becomes_neither_an_option_nor_anything_to_a_shell(run, options, why):
