@@ -61,7 +61,7 @@ NO_CODE = {
 }
 Row = tuple[str, int, int | None]
 
-STANDS = {"code lines of functions/": 11_850, "lines of functions/": 18_740, "lines of tests/": 33_320}
+STANDS = {"lines of functions/": 18_740, "lines of tests/": 33_320}
 """Rows that are still over their limit, and what they may weigh until then. Amounts only go down."""
 
 

@@ -81,7 +81,7 @@ def test_a_run_that_hangs_costs_no_more_than_within():
         wait(ports, max(0.0, (ports.document(KEY).due or 0.0) - ports.clock))
     assert started(ports)[-1] == "run inc-1.1"
     assert ports.clock - begun < WITHIN_S + 1.0
-    assert ("Evidence", "incomplete: execution evidence-1 had not ended after 20 s") in ports.posts[0][1].facts
+    assert ("Evidence", "incomplete: its job had not ended after 20 s") in ports.posts[0][1].facts
     ports = outside()
     told(ports)
     ports.so_far = OUTPUT
@@ -89,7 +89,7 @@ def test_a_run_that_hangs_costs_no_more_than_within():
     assert started(ports) == [f"collect {TAG}"]
     wait(ports, 18.0)
     (_, card), *_ = ports.posts
-    assert ("Evidence", "incomplete: execution evidence-1 had not ended after 21 s") in card.facts
+    assert ("Evidence", "incomplete: its job had not ended after 21 s") in card.facts
     assert card.evidence == ("MainThread in recv", "read_reply (smtp.py:41)")
 
 
@@ -100,7 +100,7 @@ BUSY = Denied("Rundeck", "the job is already running", code=DeniedCode.BUSY)
     ("where", "error", "why"),
     [
         ("collect", BUSY, f"incomplete: {BUSY.detail}"),
-        ("collect", DOWN, "incomplete: the start of its job was not answered"),
+        ("collect", DOWN, "incomplete: its job had not ended"),
         ("evidence", DOWN, ""),
         ("archive", DOWN, None),
     ],

@@ -247,7 +247,7 @@ def test_what_the_runner_answers_is_answered(error, action, reason):
 
 
 def test_a_409_is_looked_into_before_it_is_believed():
-    """Somebody started the same restart a moment earlier: adopted."""
+    """Somebody started the same restart a moment earlier: the wake-up adopts it."""
     ports = Memory()
     busy = Denied("rundeck", "runs already", code=DeniedCode.BUSY, status=409)
 
@@ -257,7 +257,7 @@ def test_a_409_is_looked_into_before_it_is_believed():
 
     ports.before = once("run inc-1.1", somebody)
     reply = advance(ports)
-    assert (reply.action, reply.reason, reply.execution) == (Action.ADOPTED, Reason.ALREADY_RUNNING, ports.executions[0])
+    assert (reply.action, reply.reason) == (Action.HELD, Reason.JOB_BUSY)
 
 
 # --- conflicts and crashes -------------------------------------------------------------------------------------------

@@ -137,15 +137,15 @@ def test_an_incident_waits_until_a_clock_that_was_set_back_has_caught_up(place: 
     assert "recovered" in place.cards()
 
 
-@pytest.mark.parametrize(("ahead_s", "said"), [(630.0, "ahead of Unstick's"), (-630.0, "behind Unstick's")])
-def test_nothing_is_started_while_rundecks_clock_is_off(place: Place, ahead_s: float, said: str) -> None:
+@pytest.mark.parametrize("ahead_s", [630.0, -630.0])
+def test_nothing_is_started_while_rundecks_clock_is_off(place: Place, ahead_s: float) -> None:
     """By the Date of its own answers; once it is right, the restart follows."""
     place.rundeck.state.clock_ahead_s = ahead_s
     place.alerted()
     place.later(70.0)
     place.swept()
     shown = place.cards()
-    assert ("Rundeck's clock is 10 min" in shown, said in shown, place.restarts()) == (True, True, 0)
+    assert ("the clocks of Rundeck and Unstick are 10 min" in shown, place.restarts()) == (True, 0)
     place.rundeck.state.clock_ahead_s = 0.0
     place.until_told(place.swept)
     assert place.restarts() == 1

@@ -18,7 +18,7 @@ from functions.domain.model.incidents import AlertRef, Archive, Document, Escala
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
-from functions.runtime.text import in_brackets, join
+from functions.runtime.text import in_brackets
 
 REMINDED_EVERY_S = 900.0
 OUTCOMES_KEPT = 20
@@ -91,24 +91,19 @@ def deadline_of(incident: Incident, runbook: Runbook) -> float:
     return max([incident.began_at, incident.waits_from, *ends]) + runbook.verify.within_s + GRACE_S
 
 
-def look_again(turn: Turn, unseen: Unknown) -> None:
-    """Look for the start again later, since the history can't be read.
-    People are notified after `within`, or immediately if the start had no clear answer; at the deadline the incident
-    escalates."""
-    decision, deadline = hold(Reason.LEDGER_UNKNOWN, unseen.why, remedy=unseen.remedy), deadline_of(turn.incident, turn.runbook)
+def wait_for_history(turn: Turn, unseen: Unknown, deadline: float, *, tell: bool) -> None:
+    """Look for the run again later, since the history can't be read. At the deadline the incident escalates."""
+    decision = hold(Reason.LEDGER_UNKNOWN, unseen.why, remedy=unseen.remedy)
     if turn.at >= deadline:
         return escalate(turn, decision)
     turn.change(reason=decision.reason, detail=unseen.why, due=min(turn.at + turn.runbook.verify.every_s, deadline))
-    if turn.incident.run.unclear:
-        tell_wait(turn, hold(Reason.START_UNCLEAR, join((turn.incident.run.unclear, unseen.why)), remedy=unseen.remedy))
-    if turn.at >= deadline - GRACE_S:
-        post_hold(turn, hold_card(turn, decision), turn.mark)
-    turn.answer(Action.DEFERRED, decision.reason)
+    if tell or unseen.remedy:
+        tell_wait(turn, decision)
 
 
-def tell_wait(turn: Turn, decision: Decision, about: str = "") -> None:
-    """Report, once an attempt, a hold that Unstick waits out. `about`: what tells it from others of the same reason."""
-    post_hold(turn, replace(hold_card(turn, decision), again=True), f"{turn.mark}{about}")
+def tell_wait(turn: Turn, decision: Decision) -> None:
+    """Report, once an attempt, a hold that Unstick waits out."""
+    post_hold(turn, replace(hold_card(turn, decision), again=True), turn.mark)
 
 
 def request_approval(turn: Turn, decision: Decision) -> None:

@@ -106,16 +106,12 @@ def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Ph
     execution = evidence.execution
     if reading.problem:
         return named(Text("its run can't be read"), reading.problem)
-    if execution is None:
-        return Text("the start of its job was not answered")
-    waited_s = max(0.0, now - (evidence.asked_at or now))
-    if not execution.ended:
-        return Text("execution {id} had not ended after {seconds} s", id=execution.id, seconds=round(waited_s))
+    if execution is None or not execution.ended:
+        waited_s = max(0.0, now - (evidence.asked_at or now))
+        return Text("its job had not ended after {seconds} s", seconds=round(waited_s))
     if not execution.succeeded:
         return Text("execution {id} ended as {status}", id=execution.id, status=worded(execution.status))
-    if reading.output is None:
-        return Text("the output of execution {id} could not be read", id=execution.id)
-    return "" if join_nodes(reading.output) else Text("execution {id} wrote nothing", id=execution.id)
+    return "" if join_nodes(reading.output or ()) else Text("execution {id} wrote nothing", id=execution.id)
 
 
 def without_evidence_runs(seen: Observation) -> Observation:

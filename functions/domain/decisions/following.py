@@ -11,7 +11,6 @@ from functions.domain.health.recovery import (
     find_survivor,
     is_moving,
     judge_recovery,
-    looks_well,
     say_same_again,
     say_survivor,
 )
@@ -21,7 +20,7 @@ from functions.domain.model.incidents import REFUSED_LATE, STUCK, AfterRestart, 
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
-from functions.domain.texts.words import duration, worded
+from functions.domain.texts.words import worded
 from functions.runtime.text import Phrase, Text, join, named
 
 
@@ -31,10 +30,14 @@ def check_run(turn: Turn) -> None:
     if execution is None or not execution.ended:
         turn.change(queues=turn.note_figures(turn.incident.queues))
         unseen = _why_unseen(turn)
-        return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
+        if unseen is None:
+            return _watch_running(turn)
+        verify, unseen_s = turn.runbook.verify, turn.at - (turn.incident.looked_at or turn.incident.began_at)
+        deadline = _started_at(turn.incident) + turn.runbook.restart.max_run_s + verify.within_s + endings.GRACE_S
+        return endings.wait_for_history(turn, unseen, deadline, tell=unseen_s >= verify.within_s)
     if execution.aborted_by or execution.abandoned:
         code, why = _explain_failure(execution)
-        return endings.escalate(turn, hold(code, join((why, _say_if_healthy(turn) if execution.abandoned else ""))))
+        return endings.escalate(turn, hold(code, why))
     if execution.refused and not _has_run_before(execution, turn):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, REFUSED_LATE, turn.incident.run.holder_host))
         turn.change(execution=None, tries=tries, restarts=turn.incident.restarts - 1)
@@ -77,35 +80,14 @@ def _watch_running(turn: Turn) -> None:
     running_s = turn.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s:
         detail = describe_zombie(incident.execution, running_s)
-        return endings.escalate(turn, hold(Reason.ZOMBIE_EXECUTION, join((detail, _say_if_healthy(turn)))))
+        return endings.escalate(turn, hold(Reason.ZOMBIE_EXECUTION, detail))
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
     turn.change(looked_at=turn.at, reason=reason, due=turn.at + runbook.verify.every_s)
-
-
-def _wait_unseen(turn: Turn, unseen: Unknown) -> None:
-    """It is unknown whether the execution still runs: check again, notify people, and escalate long after `max_run`."""
-    incident, verify = turn.incident, turn.runbook.verify
-    deadline = _started_at(incident) + turn.runbook.restart.max_run_s + verify.within_s + endings.GRACE_S
-    unseen_s = turn.at - (incident.looked_at or incident.began_at)
-    last_seen = Text("the restart was last seen running {age} ago", age=duration(unseen_s))
-    detail = join((unseen.why, last_seen, _say_if_healthy(turn)))
-    decision = hold(Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
-    if turn.at >= deadline:
-        return endings.escalate(turn, decision)
-    turn.change(reason=decision.reason, detail=detail, due=min(turn.at + verify.every_s, deadline))
-    if unseen_s >= verify.within_s or unseen.remedy:
-        endings.tell_wait(turn, decision, "-unseen")
 
 
 def _started_at(incident: Incident) -> float:
     started_at = incident.execution.runner_started_at if incident.execution else None
     return incident.began_at if started_at is None else started_at - incident.runner_ahead_s
-
-
-def _say_if_healthy(turn: Turn) -> Phrase:
-    queues = turn.incident.queues
-    well = all(looks_well(turn.runbook_of(state), turn.snapshot_of(state)) for state in queues)
-    return Text("the queue looks healthy") if queues and well else ""
 
 
 def _has_run_before(execution: Execution, turn: Turn) -> bool:

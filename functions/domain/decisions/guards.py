@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from functions.domain.decisions.judging import GuardContext, delivery_limit, hold_as_unread, likely_stuck, symptom
 from functions.domain.model.codes import SETTLED, Mode, Reason
 from functions.domain.model.events import Decision, Kind, hold
-from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident
+from functions.domain.model.incidents import UNCLEAR, Document, Incident
 from functions.domain.model.observations import MAX_SKEW_S, Execution, ExecutionHistory, Unknown
 from functions.domain.model.runbooks import STORM_S, Freeze
 from functions.domain.texts.reasons import REASONS
@@ -20,7 +20,6 @@ from functions.runtime.text import Text, join, named
 SAME_CAUSE_S = 60.0  # an alert that began up to this long after a restart ended has the same cause as that restart
 ESCALATION_HOLDS_S = 86400.0
 MAX_NUMBERED = 6
-MAX_UNCLEAR = 2  # starts without a clear answer; then people decide, since what keeps Rundeck from answering may last
 
 
 def count_as_restarts(history: ExecutionHistory) -> tuple[Execution, ...]:
@@ -177,33 +176,20 @@ def runner_clock(context: GuardContext) -> Decision | None:
     ahead_s, every_s = context.history.ahead_s(context.now), context.runbook.verify.every_s
     if abs(ahead_s) <= MAX_SKEW_S:
         return None
-    off = Text("{runner}'s clock is {age} ahead of Unstick's")
-    if ahead_s < 0:
-        off = Text("{runner}'s clock is {age} behind Unstick's")
-    return hold(Reason.RUNNER_CLOCK, off.fill(runner=context.rules.runner, age=duration(abs(ahead_s))), again_in_s=every_s)
+    off = Text("the clocks of {runner} and Unstick are {age} apart", runner=context.rules.runner, age=duration(abs(ahead_s)))
+    return hold(Reason.RUNNER_CLOCK, off, again_in_s=every_s)
 
 
 def just_restarted(context: GuardContext) -> Decision | None:
     """Verify a restart that was not yet verified for this alert, instead of restarting again."""
     history, incident = context.history, context.incident
     last = next(iter(_ended_restarts(history)), None)
-    if last is None or context.approved:
+    if last is None or context.approved or incident.restarts:
         return None
-    if incident.restarts:
-        return _adopt_newer_restart(incident, last)
     ended_at = (last.runner_ended_at or 0.0) - history.runner_now + context.now  # on our clock
     if incident.newest_alert_at < ended_at + SAME_CAUSE_S:
         return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the alert started", id=last.id), execution=last)
     return None
-
-
-def _adopt_newer_restart(incident: Incident, last: Execution) -> Decision | None:
-    """Adopt a restart by somebody else after our last attempt: it also gets its time to help."""
-    own = [attempt.execution for attempt in incident.tries if attempt.execution and attempt.how != REFUSED_LATE]
-    ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
-    if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
-        return None
-    return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 
 
 def cooldown(context: GuardContext) -> Decision | None:

@@ -130,17 +130,10 @@ def _first(runbooks: Mapping[str, Runbook], labels: Mapping[str, str]) -> Runboo
 
 
 def explain_mismatch(runbooks: Mapping[str, Runbook], labels: Mapping[str, str]) -> Phrase:
-    """The labels that the runbooks look at, with this alert's values, and what is missing for the closest runbook."""
+    """The labels that the runbooks look at, with this alert's values."""
     names = dict.fromkeys(matcher.label for runbook in runbooks.values() for matcher in runbook.match)
     values = [f"{name}={shown(labels[name])}" if labels.get(name) else Text("no {label}", label=name) for name in names]
-    looked_at = Text("the runbooks look at {labels}", labels=join(values[:LABELS_SHOWN], COMMA))
-    met = {name: [matches(matcher, labels) for matcher in runbook.match] for name, runbook in runbooks.items()}
-    closest = max(met, key=lambda name: (sum(met[name]), -len(met[name])), default="")
-    if not closest or not any(met[closest]):
-        return looked_at
-    needed = zip(runbooks[closest].match, met[closest], strict=True)
-    missing = join([f'{matcher.label}{matcher.op}"{matcher.value}"' for matcher, is_met in needed if not is_met], COMMA)
-    return join((looked_at, Text("closest is {runbook}, which needs {matchers}", runbook=closest, matchers=missing)))
+    return Text("the runbooks look at {labels}", labels=join(values[:LABELS_SHOWN], COMMA))
 
 
 def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:

@@ -22,7 +22,7 @@ from functions.domain.model.incidents import UNCLEAR, Doubt, PastAttempt, QueueS
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
 from functions.domain.texts.words import duration, worded
-from functions.runtime.text import Phrase, Text, join
+from functions.runtime.text import Text, join
 
 FIRST_LOOK_S = 20.0  # when to look for a start whose answer was lost; `webhook` creates that wake-up before it decides
 NO_ANSWER = Text("the answer to the start is lost")
@@ -84,8 +84,6 @@ def evaluate_guards(turn: Turn) -> None:
         return endings.request_approval(turn, decision)
     if decision.kind is Kind.HOLD:
         return _hold(turn, decision)
-    if sum(attempt.how == UNCLEAR for attempt in incident.tries) >= guards.MAX_UNCLEAR:
-        return endings.escalate(turn, hold(Reason.START_UNCLEAR, incident.run.unclear or NO_ANSWER))
     if incident.attempt >= guards.MAX_NUMBERED:
         return endings.escalate(turn, hold(incident.reason, Text("numbered attempts: {count}", count=guards.MAX_NUMBERED)))
     _order_start(turn, guard_context.history, judged)
@@ -149,13 +147,8 @@ def _note_proof(turn: Turn, state: QueueState, judged: Judgement) -> QueueState:
 
 
 def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
-    incident, history = turn.incident, turn.history
+    incident = turn.incident
     own = execution.tag.startswith(f"{incident.id}.")
-    if not own and history is not None:
-        began_at = incident.newest_alert_at + incident.runner_ahead_s
-        others = (restart for restart in guards.count_as_restarts(history) if restart.id != execution.id)
-        earlier = sum((restart.runner_started_at or 0.0) >= began_at - guards.SAME_CAUSE_S for restart in others)
-        turn.change(restarts=max(incident.restarts, earlier))
     turn.change_run(adopted=not own, holder_host=incident.run.holder_host if own else "")
     _follow(turn, execution, Action.RESTARTED if own else Action.ADOPTED, reason=reason)
 
@@ -201,11 +194,14 @@ def _check_start(turn: Turn) -> None:
     turn.change(queues=turn.note_figures(turn.incident.queues))
     history = turn.seen.history
     if isinstance(history, Unknown):
-        return endings.look_again(turn, history)
+        deadline = endings.deadline_of(turn.incident, turn.runbook)
+        turn.answer(Action.DEFERRED, Reason.LEDGER_UNKNOWN)
+        tell = bool(turn.incident.run.unclear) or turn.at >= deadline - endings.GRACE_S
+        return endings.wait_for_history(turn, history, deadline, tell=tell)
     own_executions = (execution for execution in history.executions if execution.tag == turn.tag)
-    first = min(own_executions, key=lambda execution: execution.runner_started_at or 0.0, default=None)
-    if first is not None:
-        return _follow(turn, first, Action.RESTARTED)
+    newest = max(own_executions, key=lambda execution: execution.runner_started_at or 0.0, default=None)
+    if newest is not None:  # the runner's own retry has the same tag
+        return _follow(turn, newest, Action.RESTARTED)
     left_s = (turn.incident.run.runner_not_after or 0.0) + NUMBER_ANEW_S - history.runner_now
     if left_s >= 0:
         unclear = turn.incident.run.unclear or NO_ANSWER
@@ -233,7 +229,7 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
     if event.unsent is not None:
         _handle_unsent(turn, event.unsent, event)
     elif event.busy:
-        _handle_busy(turn, event.refusal)
+        endings.handle_hold(turn, hold(Reason.JOB_BUSY, event.refusal, again_in_s=turn.runbook.verify.every_s))
     else:
         again_in_s = turn.runbook.verify.every_s if event.passive else None
         endings.handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, again_in_s, remedy=event.remedy))
@@ -263,16 +259,6 @@ def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
         return endings.escalate(turn, hold(unsent, event.refusal))
     turn.change(phase=Phase.DEFERRED)
     defer(turn)
-
-
-def _handle_busy(turn: Turn, detail: Phrase) -> None:
-    """The runner answers that the job is busy: adopt a run of this target, otherwise wait."""
-    history = turn.history or ExecutionHistory(0.0)
-    for execution in history.executions:
-        if not execution.ended and not execution.scheduled:
-            return _adopt(turn, execution, Reason.ALREADY_RUNNING)
-    other = next((execution for execution in history.others if not execution.scheduled), None)
-    endings.handle_hold(turn, hold(Reason.JOB_BUSY, detail, again_in_s=turn.runbook.verify.every_s, execution=other))
 
 
 PHASES: Mapping[Phase, Callable[[Turn], None]] = {

@@ -98,10 +98,10 @@ def noted(evidence: Evidence, reading: EvidenceReading, after_s: float = 20.0) -
     [
         pytest.param(ENDED, "text", "", "", id="all is well"),
         pytest.param(ENDED, "", "", "execution 12 wrote nothing", id="no output"),
-        pytest.param(ENDED, None, "", "the output of execution 12 could not be read", id="unread"),
+        pytest.param(ENDED, None, "", "execution 12 wrote nothing", id="unread"),
         pytest.param(FAILED, "text", "", "execution 12 ended as failed", id="failed"),
-        pytest.param(RUN, None, "", "execution 12 had not ended after 20 s", id="it runs on"),
-        pytest.param(None, None, "", "the start of its job was not answered", id="never seen"),
+        pytest.param(RUN, None, "", "its job had not ended after 20 s", id="it runs on"),
+        pytest.param(None, None, "", "its job had not ended after 20 s", id="never seen"),
         pytest.param(None, None, "403", "its run can't be read: 403", id="refused"),
         pytest.param(RUN, None, "403", "its run can't be read: 403", id="refused though it was seen"),
     ],

@@ -159,7 +159,7 @@ def test_a_suspicion_with_a_wrong_label_calls_nobody():
 
 
 def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
-    """With the labels that the runbooks look at, and the runbook that comes closest."""
+    """With the labels that the runbooks look at."""
     matchers = (Matcher("alertname", "=", "Stuck"), Matcher("service", "=~", "mail-.*"), Matcher("env", "!=", "test"))
     long = (*matchers, Matcher("team", "=", "x"))
     books = rules(runbook(name="long", match=long), runbook(match=matchers), runbook(name="other", match=long[3:]))
@@ -170,10 +170,7 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
 
     first = told(EMPTY, NOW, service="web", queue="web")
     (message,) = first.to_tell
-    assert (
-        'Details: the runbooks look at alertname="Stuck", service="web", no env, no team; '
-        'closest is mail, which needs service=~"mail-.*"'
-    ) in message.card.text
+    assert 'Details: the runbooks look at alertname="Stuck", service="web", no env, no team' in message.card.text
     many = rules(runbook(match=tuple(Matcher(f"l{number}", "=", "x") for number in range(9))))
     (message,) = moved(EMPTY, alerted(MatchedAlert(alert(), None)), with_rules=many).document.to_tell
     assert any(text.endswith("no l6, no l7") for text in message.card.text), "the first eight"
