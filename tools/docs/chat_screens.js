@@ -29,7 +29,7 @@ const slackBlock = block => {
     case "actions": return node("div", "", ...block.elements.map(one =>
       node("span", BUTTON + ({primary: ";background:#007a5a;color:#fff", danger: ";color:#e01e5a;border-color:#e01e5a"}[one.style] || ""), ...words(one.text))));
     case "section": return block.fields
-      ? node("div", "display:grid;grid-template-columns:1fr 1fr;gap:8px 16px;margin:8px 0", ...block.fields.map(one => node("div", "", ...words(one))))
+      ? node("div", "display:grid;grid-template-columns:minmax(0,1fr) minmax(0,1fr);gap:8px 16px;margin:8px 0", ...block.fields.map(one => node("div", "white-space:pre-wrap;overflow-wrap:anywhere", ...words(one))))
       : node("div", "margin:6px 0;white-space:pre-wrap", ...words(block.text));
     default: throw new Error("no drawing for a block of type " + block.type);
   }

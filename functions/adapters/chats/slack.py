@@ -132,11 +132,14 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     if card.token and card.actions:
         buttons = [_button(action, card.token, language, first=action == card.actions[0]) for action in card.actions]
         blocks.append({"type": "actions", "elements": buttons})
-    facts = _shared.list_facts(card, language)
-    fields = [_plain_text(f"{label}\n{text}".strip(), MAX_FIELD, language) for label, text in facts]
+    fields = [_plain_text(f"{label}\n{text}".strip(), MAX_FIELD, language) for label, text in card.facts]
     starts = range(0, len(fields), FIELDS_IN_SECTION)
     blocks += [{"type": "section", "fields": fields[start : start + FIELDS_IN_SECTION]} for start in starts]
-    blocks += [_section(f"<{escape_tags(url).replace('|', '%7C')}|{escape_tags(label)}>") for label, url in card.links]
+    curve = [f"{label}  {text}" for label, text in _shared.list_facts(card, language)[len(card.facts) :]]
+    blocks += [{"type": "section", "text": _plain_text(text, MAX_SECTION, language)} for text in curve]
+    links = [f"<{escape_tags(url).replace('|', '%7C')}|{escape_tags(label)}>" for label, url in card.links]
+    row = "  ·  ".join(links)
+    blocks += map(_section, [row] if 0 < len(row) <= MAX_SECTION else links)
     if card.evidence:
         log = escape_tags("\n".join(card.evidence)).replace("```", "'''")
         if len(log) > MAX_LOG:  # the end shows what went wrong
