@@ -14,7 +14,7 @@ from functions.runtime.structs import convert
 from functions.runtime.text import Phrase, Text
 
 T = TypeVar("T")
-OK, FORBIDDEN, REDIRECTS, SERVER_ERROR = 200, frozenset({401, 403}), range(300, 400), 500
+OK, FORBIDDEN, SERVER_ERROR = 200, frozenset({401, 403}), 500
 
 
 def ask_all(
@@ -35,8 +35,6 @@ def require_ok(system: str, answer: Answer, *, passing: Collection[int], remedy:
         return answer
     if status >= SERVER_ERROR or status in passing:
         raise Unavailable(system, what)
-    if status in REDIRECTS:
-        what, remedy = Text("answered {status}, a redirect", status=str(status)), Text("Set `url` to where it redirects.")
     raise Denied(system, what, remedy=remedy, status=status)
 
 

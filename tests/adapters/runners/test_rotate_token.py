@@ -107,7 +107,7 @@ def test_a_token_for_the_environment_is_printed_and_the_old_one_stays(rotation: 
         pytest.param(["--duration", "90d"], "", ADMIN, 1, "Duration exceeds maximum allowed", id="longer than Rundeck allows"),
         pytest.param([], "file:///nowhere/token", ADMIN, 1, "The old token still works", id="a file that is not there"),
         pytest.param([], "sm://shop/rundeck/3", ADMIN, 2, "names one version", id="one fixed version"),
-        pytest.param(["--config", "none.yaml"], "", ADMIN, 2, "there is no such file", id="no configuration"),
+        pytest.param(["--config", "none.yaml"], "", ADMIN, 2, "the file can't be read", id="no configuration"),
         pytest.param([], "", "of-nobody", 1, "does not accept the token in RUNDECK_ADMIN_TOKEN", id="an unknown administrator"),
         pytest.param([], "", "", 2, "RUNDECK_ADMIN_TOKEN is not set", id="no administrator"),
         pytest.param([], "", OLD, 1, "Unauthorized: generate API token", id="no administrator's"),

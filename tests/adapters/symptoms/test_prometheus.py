@@ -166,7 +166,7 @@ def test_clocks_that_are_apart_are_no_answer(server: PrometheusDouble, ahead_s: 
 @pytest.mark.parametrize(
     ("status", "body", "error", "said"),
     [
-        (302, BAD_DATA, Denied, "a redirect"), (422, BAD_DATA, Denied, "does not take `stuck`: bad_data"),
+        (302, BAD_DATA, Denied, "answered 302"), (422, BAD_DATA, Denied, "does not take `stuck`: bad_data"),
         (401, BAD_DATA, Denied, "the login failed"), (404, BAD_DATA, Denied, "answered 404"),
         (429, BAD_DATA, Unavailable, "answered 429"), (500, BAD_DATA, Unavailable, "answered 500"),
         *((200, body, Unavailable, "") for body in

@@ -130,7 +130,6 @@ def _newest_first(executions: Any) -> tuple[Execution, ...]:
 
 def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Execution | None, tuple[str, ...] | None]:
     """The execution at the end of the chain of retries, and its last log lines if it has ended."""
-    first = execution
     for _ in range(MAX_RETRIES):
         try:
             row = answers.read_execution(to, execution)
@@ -143,8 +142,7 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
             last = answers.execution_of(row, to.settings)
             return last, _read_tail(to, last.id) if tail and last.ended else None
         execution = str(retried)
-    why = Text("execution {id} was retried more than {count} times, or in a circle", id=first, count=MAX_RETRIES)
-    raise Unavailable(answers.SYSTEM, why)
+    return None, None
 
 
 def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
