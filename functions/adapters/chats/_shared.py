@@ -50,7 +50,7 @@ def clean_card(card: Card, language: str, budget: float = 1.0) -> Card:
     evidence = tuple(cut(line, 300) for line in card.evidence[-max_lines:])
     if len(card.evidence) > max_lines:
         evidence = (mark.strip(), *evidence)
-    safe_links = tuple((cut(label, 60), url) for label, url in card.links[:11] if safe_url(url) == url.strip() != "")
+    safe_links = tuple((cut(label, 60), url) for label, url in card.links[:14] if safe_url(url) == url.strip() != "")
     links = tuple((label, url) for label, url in safe_links if len(url) <= max(200, 2000 * budget))
     if len(card.facts) > max_facts or len(card.text) > max_paragraphs or len(links) < len(safe_links):
         text = (*text, mark.strip())
