@@ -39,7 +39,7 @@ def _set_urgency(content: Content, card_input: CardInput) -> Content:
     """As urgent as it really is: some call nobody, some are over, and what may be gone is never nothing."""
     if content.urgency == "act" and card_input.calls_nobody:
         content = replace(content, urgency="plan")
-    if card_input.kind in ENDS and (card_input.may_be_gone or any(state.may_be_gone for state in card_input.queues)):
+    if card_input.kind in ENDS and any(state.may_be_gone for state in card_input.queues):
         well = content.urgency == "fine"
         text = (MAY_BE_GONE, *content.text) if well else (*content.text, MAY_BE_GONE)
         content = replace(content, urgency="plan" if well else content.urgency, text=text)
@@ -120,15 +120,6 @@ def _advise(card_input: CardInput) -> Phrase:
     )
 
 
-def _resolved(card_input: CardInput) -> Content:
-    headline = Text(
-        "The alert for {subject} was resolved after {count} restart",
-        "The alert for {subject} was resolved after {count} restarts",
-        count=card_input.restarts,
-    )
-    return Content("fine", headline, [Text("The monitoring reports the alert as resolved.")])
-
-
 def _bundle(card_input: CardInput) -> Content:
     count, reason = len(card_input.bundled), card_input.reason
     urgency, short = (REASONS[reason].urgency, REASONS[reason].short) if reason else ("act", card_input.detail)
@@ -163,7 +154,7 @@ TAKEN = Content(
 TESTED = Content(
     "fine", Text("The test notification arrived"), (Text("The path from Grafana through Unstick to this chat works."),)
 )
-ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.RESOLVED, CardKind.NOT_APPROVED, CardKind.DECLINED}
+ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.NOT_APPROVED, CardKind.DECLINED}
 QUEUES, HOLDERS, PROOFS = queues.list_queues, queues.holders, queues.proofs
 
 KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[facts.Part, ...]]] = {
@@ -173,7 +164,6 @@ KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[f
     CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.restarts, HOLDERS, facts.since, facts.evidence)),
     CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.since)),
     CardKind.ACKNOWLEDGED: (TAKEN, (facts.since,)),
-    CardKind.RESOLVED: (_resolved, (QUEUES,)),
     CardKind.NOT_APPROVED: (holds.say_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restarts)),
     CardKind.DECLINED: (holds.say_declined, (QUEUES, facts.since, facts.restarts)),
     CardKind.TEST: (TESTED, ()),

@@ -138,7 +138,7 @@ def incident_id(card_input: CardInput) -> str:
     """The id of the incident that the card is about; empty without one."""
     if thread := card_input.escalation or card_input.incident:
         return tidy(thread.incident if isinstance(thread, Escalation) else thread.id, 80)
-    return tidy(card_input.detail, 80) if card_input.kind == CardKind.RESOLVED else ""
+    return ""
 
 
 def page_of_incident(incident: str, rules: Rules) -> str:

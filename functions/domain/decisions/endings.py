@@ -255,7 +255,6 @@ def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, chann
         restarts=incident.restarts,
         queues=tuple(state.queue for state in incident.queues),
         by=incident.approval.declined_by,
-        may_be_gone=any(state.may_be_gone for state in incident.queues),
         runbook=incident.runbook,
         nonce=card_input.healthy_url.rpartition("#")[2],
         kinds={state.queue.key: state.kind for state in incident.queues if state.kind},
@@ -339,6 +338,5 @@ def _post_escalation(turn: Turn, kind: CardKind, escalation: Escalation, mark: s
     reason, trigger = (outcome.reason, next(iter(outcome.triggers), None)) if outcome else (None, None)
     card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger, acknowledge_url=url)
     channels = outcome.channels if outcome else channels_for(turn.rules, runbook)
-    restarts = outcome.restarts if outcome else 0
-    card_input = replace(card_input, escalation=escalation, restarts=restarts)
+    card_input = replace(card_input, escalation=escalation)
     post(turn, card_input, f"{escalation.incident}-{mark}", channels)

@@ -200,37 +200,8 @@ def tell_left_out(turn: Turn, event: AlertsReceived, case: MatchedAlert, count: 
     post_hold(turn, replace(card_input, trigger=trigger), event.incident, bundled=turn.crowd)
 
 
-def note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
-    """Note the alerts that Grafana resolved, and report it once in the incident's channels."""
-    document = turn.document
-    if document.incident is not None:
-        return turn.change(triggers=_mark_resolved(document.incident.triggers, cases, turn.at))
-    if not document.outcomes:
-        return
-    last = document.outcomes[-1]
-    triggers = _mark_resolved(last.triggers, cases, turn.at)
-    if triggers == last.triggers:
-        return
-    turn.document = replace(document, outcomes=(*document.outcomes[:-1], replace(last, triggers=triggers)))
-    is_told = last.reason in (Reason.SYMPTOM_GONE, Reason.NOT_FIRING)  # that it is healthy
-    if is_told or not all(trigger.resolved_at for trigger in triggers):
-        return
-    if document.escalation is not None and document.escalation.incident == last.incident:
-        turn.document = replace(turn.document, escalation=replace(document.escalation, due=None))
-    card_input = CardInput(
-        CardKind.RESOLVED,
-        turn.at,
-        turn.rules.runbooks.get(last.runbook),
-        document.target,
-        trigger=triggers[0],
-        detail=last.incident,
-        may_be_gone=last.may_be_gone,
-        restarts=last.restarts,
-    )
-    post(turn, card_input, f"{last.incident}-resolved", last.channels)
-
-
-def _mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ...], now: float) -> tuple[AlertRef, ...]:
+def mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ...], now: float) -> tuple[AlertRef, ...]:
+    """Note the alerts that Grafana resolved."""
     resolved = {case.alert.key: case.alert for case in cases}
 
     def marked(trigger: AlertRef) -> AlertRef:

@@ -203,7 +203,9 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
         return messages.turn_away(turn, event)
     turn.document = replace(turn.document, target=first.target)
     messages.note_matched(turn, event)
-    messages.note_resolved(turn, tuple(case for case in event.cases if not case.alert.firing))
+    if turn.document.incident is not None:
+        over = tuple(case for case in event.cases if not case.alert.firing)
+        turn.change(triggers=messages.mark_resolved(turn.incident.triggers, over, turn.at))
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
         return _on_resolved(turn, event)

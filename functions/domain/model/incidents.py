@@ -231,7 +231,6 @@ class Outcome(Struct, frozen=True):
     restarts: int = 0
     queues: tuple[QueueRef, ...] = ()
     by: str = ""  # the person who ended it
-    may_be_gone: bool = False  # RabbitMQ may have dropped or dead-lettered messages meanwhile
     runbook: str = ""
     nonce: str = ""  # of the link with which somebody says that it was healthy
     kinds: Mapping[str, StallKind] = field(default_factory=dict)  # by the queue's key: what stood still before the restart

@@ -93,7 +93,7 @@ def _to_question(ports: Adapters, document: Document, nonce: str) -> CardInput |
     outcome = document.find_outcome(escalation.incident)
     if outcome is None:
         return reminder
-    return replace(reminder, reason=outcome.reason, restarts=outcome.restarts, trigger=next(iter(outcome.triggers), None))
+    return replace(reminder, reason=outcome.reason, trigger=next(iter(outcome.triggers), None))
 
 
 def _answer(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:

@@ -182,18 +182,6 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
     assert told(again, NOW + 3600, queue="web").to_tell
 
 
-def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
-    """Said where the incident was told, once, and answered as not firing."""
-    two = outcome(triggers=(trigger(name="First"), trigger(fingerprint="fp-2", name="Second")))
-    first = moved(document(outcomes=(two,)), resolved())
-    assert (first.document.to_tell, reason(first)) == ((), Reason.NOT_FIRING)
-    second = moved(first.document, resolved(fingerprint="fp-2"))
-    assert (kinds(second.document), channels(second.document)) == (["resolved"], {"ops"})
-    assert "First" in str(second.document.to_tell[0].card)
-    posted = replace(second.document, to_tell=(), due=None)
-    assert moved(posted, resolved()).document == posted
-
-
 @pytest.mark.parametrize(
     ("changes", "ends"),
     [
@@ -223,17 +211,6 @@ def test_an_alert_whose_source_is_kept_as_its_hash_is_resolved_too():
     opened = moved(EMPTY, alerted(case(source=long))).document
     noted = moved(opened, resolved(source=long)).document
     assert [one.resolved_at for one in noted.incident.triggers] == [NOW]
-
-
-@pytest.mark.parametrize(("name", "reminds"), [("inc-0", False), ("inc-1", True), ("hinc", True)])
-def test_resolved_ends_the_reminders_of_its_own_escalation_only(name, reminds):
-    """The last outcome changes, those before it stay as they are."""
-    earlier = outcome(incident="inc-00", triggers=(trigger(fingerprint="fp-0"),))
-    before = document(outcomes=(earlier, outcome(Ending.HELD, incident="inc-01", triggers=()), outcome(Ending.ESCALATED)))
-    result = moved(replace(before, escalation=escalation(incident=name, due=NOW + 900), due=NOW + 900), resolved())
-    assert (result.document.escalation.due is not None) == reminds
-    assert result.document.outcomes[:-1] == before.outcomes[:-1]
-    assert result.document.outcomes[-1].triggers[0].resolved_at == NOW
 
 
 def test_a_waiting_incident_whose_alerts_are_all_resolved_ends():

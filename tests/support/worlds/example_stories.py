@@ -272,7 +272,7 @@ EXAMPLES: dict[str, CardInput] = {
     ),
     "escalated": _escalated(),
     "escalated-again": CardInput(
-        "escalated_again", NOW + 900, RUNBOOK, TARGET, trigger=TRIGGER, escalation=replace(HANDED_OVER, told=1), restarts=2
+        "escalated_again", NOW + 900, RUNBOOK, TARGET, trigger=TRIGGER, escalation=replace(HANDED_OVER, told=1)
     ),
     "acknowledged": CardInput(
         "acknowledged",
@@ -282,7 +282,6 @@ EXAMPLES: dict[str, CardInput] = {
         trigger=TRIGGER,
         escalation=replace(HANDED_OVER, told=1, due=None, taken_by="h.tanaka", taken_at=NOW + 1080),
     ),
-    "resolved": CardInput("resolved", NOW, target=TARGET, trigger=TRIGGER, detail="7f3a9c21", restarts=2),
     "not-approved": replace(held(Reason.AWAITING_APPROVAL), kind="not_approved", at=NOW + 1800),
     "declined": replace(
         held(Reason.DECLINED, "a deployment is under way until 03:40"),
