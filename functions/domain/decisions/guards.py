@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from functions.domain.decisions.judging import GuardContext, delivery_limit, hold_as_unread, likely_stuck, symptom
 from functions.domain.model.codes import SETTLED, Mode, Reason
 from functions.domain.model.events import Decision, Kind, hold
-from functions.domain.model.incidents import UNCLEAR, Document, Incident
+from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident
 from functions.domain.model.observations import MAX_SKEW_S, Execution, ExecutionHistory, Unknown
 from functions.domain.model.runbooks import STORM_S, Freeze
 from functions.domain.texts.reasons import REASONS
@@ -176,20 +176,33 @@ def runner_clock(context: GuardContext) -> Decision | None:
     ahead_s, every_s = context.history.ahead_s(context.now), context.runbook.verify.every_s
     if abs(ahead_s) <= MAX_SKEW_S:
         return None
-    off = Text("the clocks of {runner} and Unstick are {age} apart", runner=context.rules.runner, age=duration(abs(ahead_s)))
-    return hold(Reason.RUNNER_CLOCK, off, again_in_s=every_s)
+    off = Text("{runner}'s clock is {age} ahead of Unstick's")
+    if ahead_s < 0:
+        off = Text("{runner}'s clock is {age} behind Unstick's")
+    return hold(Reason.RUNNER_CLOCK, off.fill(runner=context.rules.runner, age=duration(abs(ahead_s))), again_in_s=every_s)
 
 
 def just_restarted(context: GuardContext) -> Decision | None:
     """Verify a restart that was not yet verified for this alert, instead of restarting again."""
     history, incident = context.history, context.incident
     last = next(iter(_ended_restarts(history)), None)
-    if last is None or context.approved or incident.restarts:
+    if last is None or context.approved:
         return None
+    if incident.restarts:
+        return _adopt_newer_restart(incident, last)
     ended_at = (last.runner_ended_at or 0.0) - history.runner_now + context.now  # on our clock
     if incident.newest_alert_at < ended_at + SAME_CAUSE_S:
         return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the alert started", id=last.id), execution=last)
     return None
+
+
+def _adopt_newer_restart(incident: Incident, last: Execution) -> Decision | None:
+    """Adopt a restart by somebody else after our last attempt: it also gets its time to help."""
+    own = [attempt.execution for attempt in incident.tries if attempt.execution and attempt.how != REFUSED_LATE]
+    ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
+    if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
+        return None
+    return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 
 
 def cooldown(context: GuardContext) -> Decision | None:

@@ -116,9 +116,9 @@ HOLDS = [
         "waiting to start", id="job_busy-scheduled"),
     pytest.param(scene(seen(execution(ended=None, started=600, scheduled=True))), Reason.JOB_BUSY, "waiting",
         id="job_busy-own-scheduled"),
-    pytest.param(scene(seen(history=ahead_by(31))), Reason.RUNNER_CLOCK, "the clocks of Rundeck and Unstick are 31 s apart",
+    pytest.param(scene(seen(history=ahead_by(31))), Reason.RUNNER_CLOCK, "Rundeck's clock is 31 s ahead of Unstick's",
         id="runner_clock-ahead"),
-    pytest.param(scene(seen(history=ahead_by(-600)), before=between()), Reason.RUNNER_CLOCK, "are 10 min apart",
+    pytest.param(scene(seen(history=ahead_by(-600)), before=between()), Reason.RUNNER_CLOCK, "is 10 min behind Unstick's",
         id="runner_clock-behind, between attempts"),
     pytest.param(scene(before=document(incident(), escalation=escalation(NOW - 86399))), Reason.ESCALATED, "23 h 59 min ago",
         id="escalated"),
@@ -380,3 +380,18 @@ def test_a_freeze_window_is_in_the_configured_time_zone(zone, hour):
     assert decide(scene(book=book, with_rules=rules(book, time_zone=zone))).reason is Reason.FROZEN
     elsewhere = "Pacific/Auckland"
     assert decide(scene(book=book, with_rules=rules(book, time_zone=elsewhere))).kind is Kind.RESTART
+
+
+def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
+    """It is not one of ours, and it ended after the last of ours that was a restart, well or not."""
+    own = execution(11, started=-110, ended=-100, tag="inc-1.1")
+    refused = execution(12, started=-40, ended=-39, tag="inc-1.2", status="failed", runner_not_after=RUNNER_NOW - 41)
+    tries = (PastAttempt("inc-1.1", own, "stuck"), PastAttempt("inc-1.2", refused, "refused_late"))
+    for ended, adopts in ((-99.0, True), (-100.0, False), (-101.0, False)):
+        other = execution(13, started=-150, ended=ended, user="anna")
+        decision = decide(scene(seen(refused, other, own), before=between(tries=tries)))
+        assert (decision.kind, decision.execution) == ((Kind.ADOPT, other) if adopts else (Kind.RESTART, None))
+    failed = execution(13, started=-150, ended=-90, user="anna", status="failed")
+    assert decide(scene(seen(refused, failed, own), before=between(tries=tries))).kind is Kind.ADOPT
+    for unproven in ((), tries[1:], (PastAttempt("inc-1.1", None, "stuck"),)):
+        assert decide(scene(seen(execution(13, started=-150, ended=-90)), before=between(tries=unproven))).kind is Kind.RESTART
