@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from functions.application.ports import Ports, Stored
-from functions.domain.model.codes import VERSION, Ending
+from functions.domain.model.codes import VERSION, Ending, Phase
 from functions.domain.model.events import Step
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Slot, Storm
@@ -91,6 +91,10 @@ def log_step(ports: Ports, before: Document, change: Step) -> None:
         ports.log("ERROR" if ended.ending is Ending.ESCALATED else "NOTICE", f"incident {ended.ending}", **fields)
     elif incident is not None and (before.incident is None or before.incident.phase is not incident.phase):
         fields |= {"incident": incident.id, "phase": incident.phase}
+        runner_started_at = incident.execution.runner_started_at if incident.execution else None
+        if incident.phase is Phase.RUNNING and incident.restarts == 1 and runner_started_at is not None:
+            to_restart_s = runner_started_at - incident.runner_ahead_s - incident.first_alert_at
+            fields["time_to_restart_s"] = round(max(to_restart_s, 0.0), 1)
         ports.log("NOTICE", f"incident is {incident.phase}", **fields)
     elif reply is not None:
         ports.log("INFO", f"{reply.action}: {reply.reason or ''}", **fields)

@@ -30,6 +30,7 @@ REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta
 # Line breaks, terminal escapes, lone surrogates, and bidirectional control characters.
 _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 _UNPRINTABLE_BUT_NEWLINE = _UNPRINTABLE.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f")
+_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/[0-9]{1,20})?(?:;o=[0-9])?", re.ASCII)
 # Each line is a single write. The lock keeps lines of several threads apart. Lines of several processes on one pipe are kept
 # apart by the kernel up to PIPE_BUF (4,096 bytes), and beyond that as long as the reader keeps up.
 _LOCK = threading.RLock()
@@ -53,6 +54,8 @@ def _entry(severity: str, message: str, error: object, fields: Mapping[str, obje
     labels = {name: str(cleaned[name]) for name in LABELS if name in cleaned}
     if labels:
         entry["logging.googleapis.com/labels"] = labels
+    if trace := _trace():
+        entry["logging.googleapis.com/trace"] = trace
     if error is not None:
         entry["error"] = _plain(error)
     if isinstance(error, BaseException):
@@ -60,6 +63,17 @@ def _entry(severity: str, message: str, error: object, fields: Mapping[str, obje
         if severity == "ERROR":
             entry["@type"] = REPORTED_ERROR
     return entry | {name: value for name, value in cleaned.items() if name not in entry}
+
+
+def _trace() -> str | None:
+    """The trace of the request, from X-Cloud-Trace-Context (TRACE_ID/SPAN_ID;o=OPTIONS), as Cloud Logging wants it. Anybody can
+    set the header, so the pattern matches all of it."""
+    if not (project := os.environ.get("GOOGLE_CLOUD_PROJECT")):
+        return None
+    from flask import has_request_context, request  # the command line has none
+
+    match = _TRACE.fullmatch(request.headers.get("X-Cloud-Trace-Context", "")) if has_request_context() else None
+    return f"projects/{project}/traces/{match[1].lower()}" if match else None
 
 
 def _plain(value: object) -> object:

@@ -50,7 +50,7 @@ def test_a_decision_is_a_line():
     answered = {**NAMED, "incident": "inc-1", "action": "restarted"}
     assert logged(Memory()) == [
         ("NOTICE", "incident is starting", {**answered, "phase": "starting"}),
-        ("NOTICE", "incident is running", {**answered, "phase": "running"}),
+        ("NOTICE", "incident is running", {**answered, "phase": "running", "time_to_restart_s": 90.0}),
     ]
     lines = logged(Memory(mail=well))
     assert lines == [("INFO", "held: symptom_gone", {**NAMED, "incident": "inc-1", "action": "held", "reason": "symptom_gone"})]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -185,3 +186,24 @@ def test_on_a_terminal_it_is_readable_text(monkeypatch):
         logs.event("WARNING", "restart held", incident="a1b2", detail="two words", count=3, empty="")
 
     assert terminal.getvalue()[8:] == ' WARNING  restart held incident="a1b2" detail="two words" count=3 empty=""\n'
+
+
+TRACE_ID = "105445aa7843bc8bf206b12000100000"
+
+
+@pytest.mark.parametrize(
+    ("header", "project", "expected"),
+    [
+        (f"{TRACE_ID.upper()}/18446744073709551615;o=1", "shop", f"projects/shop/traces/{TRACE_ID}"),
+        (f"{TRACE_ID}/1;o=1", "", None),
+        ("../../other", "shop", None),
+        ("", "shop", None),
+    ],
+)
+def test_the_trace_comes_from_the_header_and_the_project(written, monkeypatch, header, project, expected):
+    """Entries of one request are grouped under its trace; a header that is none is ignored."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", project)
+    with Flask("unstick").test_request_context(headers={"X-Cloud-Trace-Context": header}):
+        logs.event("INFO", "inside")
+    logs.event("INFO", "outside")
+    assert [entry.get("logging.googleapis.com/trace") for entry in written()] == [expected, None]
