@@ -88,7 +88,7 @@ def test_it_is_healthy_while_wake_ups_are_delivered_and_the_store_is_writable(pl
     assert (answer.status_code, answer.json) == (200, {"healthy": True, "wrong": []})
     assert stranger.get("/metrics", headers={"Host": "127.0.0.1"}).status_code == 403
     lines = webhook.get("/metrics").text.splitlines()
-    assert {"unstick_healthy 1", "unstick_paused 0", "unstick_documents_open 0"} <= set(lines)
+    assert {"unstick_healthy 1", "unstick_paused 0", "unstick_documents_open 0", "unstick_documents_overdue 0"} <= set(lines)
     assert webhook.post("/healthz").status_code == 405
 
 
