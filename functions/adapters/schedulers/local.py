@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct, field
 
@@ -18,12 +19,12 @@ from functions.runtime import logs
 from functions.runtime.errors import UnstickError
 
 SYSTEM = "scheduler"
-_POLL_S = 0.1  # the delay until another process's wake-up is noticed; 0.4 % of a core when idle
+_POLL_S = 0.1  # the delay until a wake-up or a free place is noticed; 0.4 % of a core when idle
 _AT_ONCE = 8  # a slow target occupies at most one of these
 _LEASE_S = 15.0  # the longest delay of a wake-up after a crash; a second delivery is harmless
 _RENEW_S = 3.0  # five renewals a lease
 _SWEEP_S = 60.0
-_SWEPT_LATE_S = 90.0  # a slow sweep delays the next one
+_SWEPT_LATE_S = 90.0
 _MERGE_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
 _OPEN_S = 60.0
@@ -99,8 +100,6 @@ class _Runner(Struct):
     stop: threading.Event
     owner: str = field(default_factory=lambda: secrets.token_hex(8))
     under_way: dict[threading.Thread, _Due] = field(default_factory=dict)
-    sweeping: threading.Lock = field(default_factory=threading.Lock)
-    place_free: threading.Event = field(default_factory=threading.Event)
 
     def run_for_a_minute(self) -> None:
         """Claim and start what is due for a minute. The file stays open meanwhile, so that each query costs next to nothing."""
@@ -112,23 +111,17 @@ class _Runner(Struct):
                     self._renew(file)
                     renew_at = time.monotonic() + _RENEW_S
                 now = time.time()
-                if not self.sweeping.locked() and _may_sweep(file, now):
-                    _start(self._sweep)
+                if _may_sweep(file, now):
+                    _start(partial(_succeeds, "The sweep", self.sweep))
                 places = _AT_ONCE - len(self.under_way)
                 for due in _claim(file, self.owner, now, places) if places > 0 else []:
                     self.under_way[_start(self._deliver, due)] = due
-                self.place_free.wait(_POLL_S)
-                self.place_free.clear()
-
-    def _sweep(self) -> None:
-        with self.sweeping:
-            _succeeds("The sweep", self.sweep)
+                self.stop.wait(_POLL_S)
 
     def _deliver(self, due: _Due) -> None:
         """If it can't be written what came of it, its lease ends, and it is delivered again."""
         delivered = _succeeds("A wake-up", lambda: self.deliver(due.payload))
         _succeeds("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
-        self.place_free.set()
 
     def _settle(self, due: _Due, *, delivered: bool) -> None:
         """Delete a delivered wake-up; release one that failed, so that it is delivered again. Matches payload and owner too:
@@ -146,7 +139,7 @@ class _Runner(Struct):
             file.executemany("UPDATE wake_ups SET leased_until = ? WHERE id = ? AND owner = ?", rows)
 
 
-def _start(work: Callable[..., None], *arguments: _Due) -> threading.Thread:
+def _start(work: Callable[..., object], *arguments: _Due) -> threading.Thread:
     """Raises RuntimeError if the machine gives no more threads now. The lease of a wake-up then ends, and it is delivered."""
     thread = threading.Thread(target=work, args=arguments, daemon=True, name="unstick-wake-up")
     thread.start()
