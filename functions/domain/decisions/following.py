@@ -6,12 +6,12 @@ from functions.domain.decisions import endings
 from functions.domain.decisions.guards import GOES_ON, decide, describe_zombie, unstopped
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import (
+    SAME_AGAIN,
     Since,
     find_same_again,
     find_survivor,
     is_moving,
     judge_recovery,
-    say_same_again,
     say_survivor,
 )
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
@@ -150,7 +150,7 @@ def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
     if survivor := find_survivor(queues):
         return endings.escalate(turn, hold(detail=say_survivor(survivor)))
     if find_same_again(queues):
-        return endings.escalate(turn, hold(detail=say_same_again(queues)))
+        return endings.escalate(turn, hold(detail=SAME_AGAIN))
     if is_used_up(turn.incident, turn.runbook):
         return endings.escalate(turn, hold(detail=Text("it is still stuck")))
     _next_attempt(turn, STUCK)

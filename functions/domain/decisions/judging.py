@@ -6,7 +6,7 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.domain.health.looks import LATE_FOR_S, Judgement, judge_health
+from functions.domain.health.looks import Judgement, judge_health
 from functions.domain.health.rows import Terms, terms_of
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health, Mode, Proof, Reason
@@ -114,9 +114,8 @@ def _hold_as_unknown(context: GuardContext, judgement: Judgement, state: QueueSt
     reading = context.seen.reading_of(state.queue)
     unread = reading.blind or reading.unseen if isinstance(reading, QueueSnapshot) else None
     unread = reading if isinstance(reading, Unknown) else unread or NOT_CHECKED
-    since = [at for at in (state.looks.unread_at, state.looks.unsure_at) if at is not None]
-    lasts = not context.incident.is_suspicion or (bool(since) and context.now - min(since) >= LATE_FOR_S)
-    return hold_as_unread(context, Reason.SYMPTOM_UNKNOWN, _say([(judgement, state)]), unread, lasts=lasts)
+    told = not context.incident.is_suspicion
+    return hold_as_unread(context, Reason.SYMPTOM_UNKNOWN, _say([(judgement, state)]), unread, lasts=told)
 
 
 def hold_as_unread(context: GuardContext, reason: Reason, why: Phrase, unread: Unknown, *, lasts: bool = False) -> Decision:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.health.rows import Row, Terms, Trust, find_oldest, find_rows, is_young, over_limit_s, was_consumed
-from functions.domain.health.samples import RECENT_S, find_movement, has_risen, is_going_round, rise_within, spacing_s
+from functions.domain.health.samples import RECENT_S, find_movement, has_risen, is_going_round, rise_within
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D, Alert
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
@@ -52,8 +52,7 @@ def judge_health(
     """Whether a queue is stuck, why, and its state to remember for the next check."""
     looks = state.looks
     if isinstance(snapshot, Unknown):
-        unread_at = now if looks.unread_at is None else looks.unread_at
-        looks = replace(looks, unsure_at=None, unread_at=unread_at, oldest_from=None)
+        looks = replace(looks, unsure_at=None, oldest_from=None)
         return Judgement(Health.UNKNOWN, snapshot.why), replace(state, looks=looks)
     if isinstance(snapshot, Statement):
         judged = _judge_statement(symptom, snapshot, terms)
@@ -63,7 +62,7 @@ def judge_health(
         judged = judge(symptom, snapshot, to_trust(looks, snapshot, now), terms)
     unsure_at = now if looks.unsure_at is None else looks.unsure_at
     open_end = judged.health in (Health.UNSURE, Health.UNKNOWN, Health.LIKELY)
-    looks = replace(looks, unsure_at=unsure_at if open_end else None, unread_at=None)
+    looks = replace(looks, unsure_at=unsure_at if open_end else None)
     return judged, replace(note_snapshot(state, snapshot), looks=looks)
 
 
@@ -241,14 +240,6 @@ def _judge_unproved(symptom: Symptom, snapshot: QueueSnapshot, rows: list[Row], 
     left_s = min((ends_s - lasted_s for lasted_s, ends_s in ends), default=symptom.for_s)
     if done:
         why = Text("processed in the last {seconds} s: {count}, but nothing right now", seconds=shown_s, count=done)
-    elif waits_s < symptom.for_s:
-        why = Text("depth over {limit} for less than {seconds} s", limit=symptom.max_messages, seconds=shown_s)
     else:
         why = Text("depth {depth}, still for {seconds} s", depth=snapshot.depth, seconds=round(lasted_s))
-    return Judgement(Health.UNSURE, why, again_in_s=max(left_s - _sampled_ago_s(snapshot) + SAMPLE_LATE_S, SOONEST_S))
-
-
-def _sampled_ago_s(snapshot: QueueSnapshot) -> float:
-    """Age of the newest sample, so that the next check comes with a sample; 0 if the clocks differ too much to tell."""
-    ago_s = snapshot.at - snapshot.depth_samples[-1][0] if snapshot.depth_samples else 0.0
-    return ago_s if 0.0 <= ago_s <= spacing_s(snapshot.depth_samples) else 0.0
+    return Judgement(Health.UNSURE, why, again_in_s=max(left_s + SAMPLE_LATE_S, SOONEST_S))

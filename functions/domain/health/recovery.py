@@ -242,12 +242,7 @@ def find_same_again(queues: tuple[QueueState, ...]) -> QueueState | None:
     return next((state for state in queues if state.after.same_again), None)
 
 
-def say_same_again(queues: tuple[QueueState, ...]) -> Phrase:
-    """What the queue hangs on after the restart, in words."""
-    worst = max(queues, key=lambda state: state.after.held_again)
-    if worst.after.held_again > 1 and worst.after.held_again >= (worst.consumers or 0):
-        return Text("each consumer hangs on a message again, so what they all need is probably down")
-    return Text("it hangs on the same message again, so another restart would not help")
+SAME_AGAIN = Text("it hangs on the same message again, so another restart would not help")
 
 
 def _was_redelivered(channel: Channel) -> bool:

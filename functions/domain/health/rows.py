@@ -364,13 +364,8 @@ def _say_others(snapshot: QueueSnapshot) -> Phrase:
 
 def _say_open_window(channel: Channel) -> Phrase:
     """That the application could take more."""
-    if channel.window is None:
-        holds = Text("it holds {held}, and how many it may hold is not known", held=channel.sure)
-    elif channel.window == 0:
-        holds = Text("it holds {held}, and could take any number", held=channel.sure)
-    else:
-        holds = Text("it holds {held} of {window}, and could take more", held=channel.sure, window=channel.window)
-    return join((holds, Text("Celery's countdowns, batches and delays look like this")))
+    holds = Text("it holds {held}, and may be able to take more: Celery's countdowns, batches and delays look like this")
+    return holds.fill(held=channel.sure)
 
 
 def _say_unseen(snapshot: QueueSnapshot) -> Phrase:

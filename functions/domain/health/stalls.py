@@ -1,7 +1,7 @@
 """Learns how long a queue stands still while its application is healthy: the progress deadline rests on it (docs/rabbitmq.md).
 Only what ended by itself teaches: not what a restart, a new connection, a broker or a purge ended."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import blake2s
 
 from msgspec.structs import replace
@@ -156,22 +156,17 @@ def _find_end(standstill: Standstill, counter: Samples, now: float) -> float:
     return now - (samples[-1][0] - moved[0]) if len(moved) < len(samples) else standstill.seen_at
 
 
-KINDS: Mapping[StallKind, Text] = {
-    StallKind.HELD: Text("held messages {count} time", "held messages {count} times"),
-    StallKind.UNSERVED: Text("gave its consumers nothing {count} time", "gave its consumers nothing {count} times"),
-    StallKind.GONE: Text("was without consumers {count} time", "was without consumers {count} times"),
-}
-
-
 def say_stalls(symptom: Symptom, learned: QueueStalls, kinds: Iterable[StallKind] = tuple(StallKind)) -> Phrase:
     """How often and how long it stood still and went on, and when it is called stuck; empty if nothing was seen."""
     said: list[Phrase] = []
     for kind in kinds:
         if stalls := learned.of_kind(kind):
             deadline_s = symptom.bound_s(learned.deadline_s(kind))
-            text = Text("it {stood}, for up to {longest}, and went on; it is called stuck after {deadline}")
-            stood, longest = KINDS[kind].fill(count=len(stalls)), duration(stalls[0].lasted_s)
-            said.append(text.fill(stood=stood, longest=longest, deadline=duration(deadline_s)))
+            text = Text(
+                "it stood still {count} time, for up to {longest}, and went on; it is called stuck after {deadline}",
+                "it stood still {count} times, for up to {longest}, and went on; it is called stuck after {deadline}",
+            )
+            said.append(text.fill(count=len(stalls), longest=duration(stalls[0].lasted_s), deadline=duration(deadline_s)))
     return join(said)
 
 

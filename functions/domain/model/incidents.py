@@ -45,7 +45,6 @@ class Looks(Struct, frozen=True, omit_defaults=True):
     """What an incident remembers of earlier readings of a queue, to notice discontinuities that one reading can't show."""
 
     unsure_at: float | None = None  # the time of the first check in a row that was unsure whether it is stuck
-    unread_at: float | None = None  # the time of the first check in a row that could not read it
     nodes: str = ""  # a digest of the names of the running nodes
     steady_at: float | None = None  # older samples are unreliable: a node was away, came or left, or a counter fell
     deliveries: int | None = None

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.content import CardInput
 from functions.domain.cards.holds import HEADLINES
-from functions.domain.health.recovery import say_same_again
+from functions.domain.health.recovery import SAME_AGAIN
 from functions.domain.model.codes import ASKED, Mode, Phase, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt
 from functions.domain.model.messages import Card
@@ -111,7 +111,7 @@ STORIES = [
     ("escalated", {"restarts": 0}, "ACT NOW: mail-delivery needs a person", "> What to do: Check the queue and the app"),
     ("escalated", {"queues": (GONE,)}, "ACT NOW: mail-delivery is still stuck after 2 restarts",
         "> What to do: No consumer is connected"),
-    ("escalated", {"queues": (AGAIN,), "detail": say_same_again((AGAIN,))},
+    ("escalated", {"queues": (AGAIN,), "detail": SAME_AGAIN},
         "ACT NOW: mail-delivery is still stuck after 2 restarts",
         "> What to do: Check the message that is held | Details: it hangs on the same message again, so another restart would"),
     ("escalated", {"queues": (replace(LOST, may_be_gone=True),)}, "ACT NOW: mail-delivery is still stuck after 2 restarts",

@@ -270,7 +270,7 @@ def test_what_is_not_known_of_a_queue_is_said():
     both = seen(mail=snapshot(samples_s=15.0), post=snapshot(7, samples_s=15.0))
     for order in (queues, queues[::-1]):
         decision = decide(scene(both, before=document(incident(queues=order)), with_rules=rules(runbook(), post)))
-        assert (decision.again_in_s, str(decision.detail)) == (6.0, "mail.post: depth over 0 for less than 20 s")
+        assert (decision.again_in_s, str(decision.detail)) == (6.0, "mail.post: depth 7, still for 15 s")
 
 
 @pytest.mark.parametrize(("mail", "reason"), [(never_used(), Reason.NEVER_CONSUMED), (going_round(), Reason.GOING_ROUND)])

@@ -80,7 +80,9 @@ def test_in_auto_a_person_is_asked_calmly_with_what_speaks_against_it():
     assert (card.urgency, card.mention, card.actions[:2]) == ("plan", (), ("approve", "decline"))
     facts = dict(card.facts)
     assert facts["Likely"] == "messages stand still"
-    assert facts["Against it"] == "it holds 1 of 8, and could take more; Celery's countdowns, batches and delays look like this"
+    assert (
+        facts["Against it"] == "it holds 1, and may be able to take more: Celery's countdowns, batches and delays look like this"
+    )
     assert "What settles it" not in facts, "no line that restarts what keeps messages on purpose"
     assert "Proved" not in facts
 

@@ -273,19 +273,6 @@ def test_messages_go_round_while_at_least_half_of_what_is_delivered_had_been_bef
     assert judge(replace(SYMPTOM, for_s=70.0), seen, Trust()).health is Health.GOING_ROUND, "halves of 70 s overlap, too"
 
 
-@pytest.mark.parametrize(("sampled_s", "again_s"), [(0.0, 31.0), (4.0, 27.0), (5.0, 26.0), (5.5, 31.0), (-0.5, 31.0)])
-def test_the_next_check_comes_with_a_sample(sampled_s, again_s):
-    """A second after the sample with which `for` is over, counted from the newest; not if clocks differ."""
-    seen = still(ready=5, unacked=0)
-    counted = flat(7, since_s=30.0, before=6)
-    seen = replace(seen, ack_samples=counted, history=replace(seen.history, deliveries=counted))
-    seen = replace(seen, at=NOW + sampled_s)
-    assert judge(SYMPTOM, seen, Trust()).again_in_s == again_s
-    assert judge(SYMPTOM, replace(seen, channels=None), Trust()).again_in_s == again_s, "by then it may be proved"
-    unknown = judge(SYMPTOM, replace(seen, consumers=None), Trust())
-    assert (unknown.again_in_s, str(unknown.why)) == (again_s + 30.0, "processed in the last 60 s: 1, but nothing right now")
-
-
 @pytest.mark.parametrize(
     ("since_s", "unsure_s", "health"), [(30, 180.0, Health.WELL), (30, 179.0, Health.UNSURE), (35, 180.0, Health.UNSURE)]
 )

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.health.looks import CURVE_POINTS
-from functions.domain.health.recovery import Since, is_moving, judge_recovery, say_same_again, say_survivor
+from functions.domain.health.recovery import Since, is_moving, judge_recovery, say_survivor
 from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, Looks, QueueState
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Reading, Returns, Statement, Unknown
@@ -326,12 +326,6 @@ def test_messages_that_follow_the_returned_ones_in_a_burst_are_not_the_same(befo
     work = tuple((at, before * (at >= NOW - 90.0) + (10 + 2 * finished) * late) for at, late in changed)
     stuck = replace(worker("a", held=10), work=work, redeliveries=tuple((at, 10 * late) for at, late in changed))
     assert after_restart((20, (stuck, worker("b"))), (65, (stuck, worker("b", since_s=0.0)))).after.same_again is same
-
-
-def test_people_are_told_where_each_consumer_hangs_again():
-    """Not on one message: what every message needs is down."""
-    both = worker("a", since_s=60.0, again=True), worker("b", since_s=60.0)
-    assert str(say_same_again((after_restart((20, both), (65, both)),))).startswith("each consumer hangs on a message again")
 
 
 @pytest.mark.parametrize(

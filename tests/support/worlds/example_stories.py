@@ -218,8 +218,8 @@ def _cooldown() -> CardInput:
 
 def _likely(reason: Reason = Reason.LIKELY_STUCK, **changes: Any) -> CardInput:
     course = Course(one_of=3)
-    room = Text("it holds {held} of {window}, and could take more", held=1, window=8)
-    doubt = Doubt(join((room, Text("Celery's countdowns, batches and delays look like this"))))
+    room = Text("it holds {held}, and may be able to take more: Celery's countdowns, batches and delays look like this", held=1)
+    doubt = Doubt(room)
     before = [Stall(StallKind.HELD, NOW - 3600.0 * n, length) for n, length in enumerate((702.0, 655.0), 2)]
     stalls = say_stalls(RUNBOOK.symptom, QueueStalls(0.0, tuple(before)))
     queue = replace(course.queue(), proof=Proof.PERHAPS, doubt=doubt, stalls=stalls)
