@@ -145,7 +145,7 @@ def test_nothing_is_started_while_rundecks_clock_is_off(place: Place, ahead_s: f
     place.later(70.0)
     place.swept()
     shown = place.cards()
-    assert ("the clocks of Rundeck and Unstick are 10 min" in shown, place.restarts()) == (True, 0)
+    assert ("Rundeck's clock is 10 min" in shown, place.restarts()) == (True, 0)
     place.rundeck.state.clock_ahead_s = 0.0
     place.until_told(place.swept)
     assert place.restarts() == 1

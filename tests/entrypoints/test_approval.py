@@ -43,9 +43,10 @@ def hash_of(page: TestResponse, tag: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def test_the_page_is_the_card_and_changes_nothing(mail: StuckMail) -> None:
-    """However often it is opened. What to do stands above the buttons, the card's facts below."""
+def test_the_page_is_the_card_of_now_and_changes_nothing(mail: StuckMail) -> None:
+    """However often it is opened. What to do stands above the buttons, the card's facts and figures of this moment below."""
     path, before = mail.path(), mail.stored()
+    mail.queue.set(ready=400, unacked=21)
     for _ in range(3):
         page = mail.show(path)
     seen, form = words(page), page.text.partition("<form")[2].partition("</form>")[0]
@@ -55,7 +56,8 @@ def test_the_page_is_the_card_and_changes_nothing(mail: StuckMail) -> None:
         for text in (
             "ACT NOW mail-delivery is stuck: approve a restart?", "What to do: Check the figures", "You can answer once, until",
             "Restart", "It works on purpose",
-            "Opening this page has changed nothing.", "Panel", "Proved", "Held by", "service=mail-delivery", "awaiting_approval",
+            "Opening this page has changed nothing.", "Panel", "mail.outgoing: 421 messages, 1 consumer",
+            "Proved", "Held by", "service=mail-delivery", "awaiting_approval",
             mail.incident().id,
         )
     ]  # fmt: skip

@@ -81,11 +81,13 @@ def _depth(state: QueueState) -> Phrase:
 
 
 def holders(card_input: CardInput) -> list[Fact]:
-    """Who holds the queue's unacknowledged messages, how many, and the minimum time."""
+    """Who holds the queue's unacknowledged messages, how many, and the minimum time, as of the last look: who held them then may be
+    gone."""
     lines: list[Phrase] = []
     for queue in card_input.queues:
         name = tidy(queue.queue.name) if len(card_input.queues) > 1 else ""
-        lines += [named(name, held(holder, card_input.at)) for holder in queue.holders]
+        looked_at = queue.curve[-1][0] if queue.curve else card_input.at
+        lines += [named(name, held(holder, looked_at)) for holder in queue.holders]
     return [(Text("Held by"), join(_shorten(lines)))]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from flask import Request
 from msgspec.structs import replace
 
-from functions.application import documents, signing
+from functions.application import documents, observe, signing
 from functions.application.answer import DONE, NO_LONGER, REFUSALS, Answer, Refusal, answer, find_runbook
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
@@ -15,6 +15,7 @@ from functions.domain.cards import facts
 from functions.domain.cards.content import CardInput, Content, clock, render, to_do
 from functions.domain.decisions import endings
 from functions.domain.decisions.messages import compose_with_answers
+from functions.domain.health.looks import note_snapshot
 from functions.domain.model.codes import Action
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, CardKind
@@ -24,6 +25,7 @@ from functions.entrypoints.people.pages import Form, Person, identify, pressed_b
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import COMMA, Text, in_language, join
 
+LOOK_S = 6.0
 BUDGET_S = 20.0  # people wait longer than Grafana does; Cloud Run waits longer still
 
 FAILED = Content(
@@ -68,11 +70,23 @@ def _list_answers(nonce: str) -> tuple[str, ...]:
 
 
 def _ask(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
-    """What the link asks: its card, with the buttons."""
+    """What the link asks: its card as of now, with the buttons."""
     question = _to_question(ports, documents.load(ports, key)[0], nonce)
     if question is None:
         return _notice(ports, Content("", NO_LONGER), 410)
-    return show_card(ports.rules, compose_with_answers(question, ports.rules), person=person, token=form.token)
+    shown = compose_with_answers(_look_again(ports, question), ports.rules)
+    return show_card(ports.rules, shown, person=person, token=form.token)
+
+
+def _look_again(ports: Adapters, question: CardInput) -> CardInput:
+    """The question with its queues' figures of now, as far as they can be read."""
+    queues = {state.queue.key: (state.queue, ports.rules.runbooks.get(state.runbook)) for state in question.queues}
+    calls, read_queues = observe.plan_queues(ports, queues, LOOK_S)
+    readings = read_queues(ports.run_parallel(calls, LOOK_S))
+    fresh = tuple(note_snapshot(state, observe.or_unknown(readings[state.queue.key])) for state in question.queues)
+    if question.incident is not None:
+        return replace(question, incident=replace(question.incident, queues=fresh))
+    return replace(question, escalation=question.escalation and replace(question.escalation, queues=fresh))
 
 
 def _to_question(ports: Adapters, document: Document, nonce: str) -> CardInput | None:
