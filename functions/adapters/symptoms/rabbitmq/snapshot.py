@@ -100,7 +100,6 @@ def _with_page(snapshot: QueueSnapshot, page: Page) -> QueueSnapshot:
             to_series(traffic.redeliver_details),
             to_series(traffic.publish_details),
         ),
-        holders=_only_holder(page, snapshot),
         uncounted=any(not consumer.channel.name for consumer in consumers),
         consumed=bool(page.consumer_details),
         active=sum(consumer.active and consumer.activity_status != WAITING for consumer in consumers),
@@ -132,14 +131,6 @@ def _count_since_empty(snapshot: QueueSnapshot) -> int:
     if empty_at is None or not snapshot.history.redeliveries:
         return snapshot.redeliveries or 0
     return rise_of(tuple((at, count) for at, count in drop_gaps(snapshot.history.redeliveries) if at >= empty_at - SETTLED_S))
-
-
-def _only_holder(page: Page, snapshot: QueueSnapshot) -> tuple[Holder, ...]:
-    """If a queue has one consumer, that is its holder, even for users who can't see channels."""
-    if not snapshot.unacked or len(page.own_channels) != 1:
-        return ()
-    (only,) = page.own_channels.values()
-    return (Holder(only.channel.peer_host[:NAME], "", snapshot.unacked),)
 
 
 def _find_mismatch(page: Page, consumers: list[Consumer], snapshot: QueueSnapshot) -> Unknown | None:
