@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 
 from flask import Request
 
-gc.disable()  # the objects of a start stay: a garbage collection takes 4 ms and finds nothing
-
-from functions.entrypoints import http, startup  # noqa: E402
-from functions.entrypoints import webhook as webhook_request  # noqa: E402
-from functions.entrypoints.http import Response, json_response  # noqa: E402
-from functions.runtime import logs  # noqa: E402
+from functions.entrypoints import http, startup
+from functions.entrypoints import webhook as webhook_request
+from functions.entrypoints.http import Response, json_response
+from functions.runtime import logs
 
 startup.start()
-gc.freeze()  # later collections skip these objects; the server's own modules are loaded after this
-gc.enable()
 
 
 def webhook(request: Request) -> Response:

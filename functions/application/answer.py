@@ -18,16 +18,12 @@ class Refusal(Enum):
     """Why an answer does not count."""
 
     OVER = auto()  # nobody waits for an answer any more
-    NO_RUNBOOK = auto()
     NOT_APPROVER = auto()
 
 
 NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")
 REFUSALS: Mapping[Refusal | None, Text] = {
     Refusal.OVER: NO_LONGER,
-    Refusal.NO_RUNBOOK: Text(
-        "Nothing was done: the runbook was removed from the configuration, so nobody knows who may do this."
-    ),
     Refusal.NOT_APPROVER: Text("Nothing was done: only the runbook's approvers may do this ({who})."),
 }
 """What people are told."""
@@ -72,7 +68,7 @@ def answer(ports: Ports, given: Answer, budget: Budget) -> Result:
         return Result(before, before, refusal=Refusal.OVER)
     approvers = ports.rules.runbooks[runbook].approvers if runbook in ports.rules.runbooks else None
     if refusal := _refuse(ports, given, approvers):
-        return Result(before, before, refusal=refusal, approvers=approvers or ())
+        return Result(before, before, refusal=refusal, approvers=approvers or ("-",))
     reply = advance(ports, given.key, _to_event(given, before), budget)
     after = load(ports, given.key, budget.at_most(STORE_S))[0]
     is_taken = given.action == ACKNOWLEDGE and after.escalation is not None and after.escalation.taken_by == given.by
@@ -101,9 +97,7 @@ def _refuse(ports: Ports, given: Answer, approvers: tuple[str, ...] | None) -> R
     Anybody may take an escalation. An operator could change the document itself, so `approvers` can't bind them."""
     if given.action == ACKNOWLEDGE or given.is_operator or approvers == ():
         return None
-    if approvers is None:
-        return Refusal.NO_RUNBOOK
-    if ("@" in given.address and given.address in approvers) or given.user in approvers:
+    if approvers and (("@" in given.address and given.address in approvers) or given.user in approvers):
         return None
     fields = {"incident": given.incident, "by": given.by, "document": given.key}
     ports.log("WARNING", f"approval rejected: not an approver ({given.action})", **fields)

@@ -38,11 +38,6 @@ class Documents(Struct, frozen=True):
     unreadable: tuple[tuple[str, Denied], ...]  # documents of a newer release, or broken ones: (key, why and what to do)
 
 
-class Found(Struct, frozen=True):
-    record: Record | None
-    unreadable: int = 0  # open documents that can't be read: it may be in one of these
-
-
 class Records(Struct, Generic[Kept], frozen=True):
     """What was kept of the archive's newest records; how many were read, of so many; and why some could not be decoded."""
 
@@ -129,15 +124,15 @@ def _read_escalation(ports: Ports, record: Record, timeout_s: float) -> Record:
         return record
 
 
-def find(ports: Ports, incident_id: str, timeout_s: float) -> Found:
+def find(ports: Ports, incident_id: str, timeout_s: float) -> Record | None:
     """The archived or open incident of this id. Raises Unavailable or Denied if the store can't be read."""
     day_at = _day_of(incident_id)
     paths = ports.store.list_archive(since=write_day(day_at), timeout_s=timeout_s) if day_at is not None else []
     for path in paths:
         if path.endswith(f"/{incident_id}.json") and (body := ports.store.read_archived(path, timeout_s=timeout_s)) is not None:
-            return Found(_read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s))
-    opened, unreadable = read_open(ports, timeout_s)
-    return Found(next((record for record in opened if record.incident.id == incident_id), None), unreadable)
+            return _read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s)
+    opened, _ = read_open(ports, timeout_s)
+    return next((record for record in opened if record.incident.id == incident_id), None)
 
 
 def _day_of(incident_id: str) -> float | None:

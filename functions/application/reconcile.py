@@ -17,7 +17,7 @@ from functions.application.ports import Budget, Mismatch, Ports
 from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.decisions.step import has_firing_target, is_enough, needs_observation, of_alerts, step
 from functions.domain.model import events
-from functions.domain.model.codes import Phase, Reason
+from functions.domain.model.codes import Reason
 from functions.domain.model.events import EvidenceStarted, MessagesDelivered, Reply, StartResult
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Message
@@ -30,11 +30,6 @@ RUN_S = 10.0
 START_EVIDENCE_S = 5.0
 KEEP_EVIDENCE_S = 2.0  # seconds to archive the output, in parallel with the save
 SETTLE_S = 1.0  # seconds of the budget reserved for saving the result of a start
-UNSAVED_START = "the result of the start was not saved"
-TELL_START_S = 5.0
-"""Seconds that saving a start waits for the chat at most, so that one save has both: Cloud Storage takes one write a second to an
-object. With RUN_S and STORE_S it ends before the first check."""
-
 DATE_S = 1.0  # resolution of the Date header, in seconds; `not_after` depends on it
 PAUSE_AGE_S = 1.0  # seconds. The kill switch is read with the save, and again before acting if the save took longer than this
 
@@ -150,11 +145,11 @@ def _act(ports: Ports, loaded: Loaded, change: events.Step, budget: Budget, save
     for act in change.acts:
         if isinstance(act, events.Start):
             result = _start_job(ports, loaded, act, budget, saved)
-            loaded, answer = _save_result(ports, loaded, result, budget, UNSAVED_START)
+            loaded, answer = _save_result(ports, loaded, result, budget)
             reply = answer or (replace(reply, execution=result.execution) if reply else None)
         elif isinstance(act, events.Collect):
             started = _start_evidence(ports, act, loaded.looked_from, saved.pause, budget)
-            loaded, _ = _save_result(ports, loaded, started, budget, UNSAVED_START)
+            loaded, _ = _save_result(ports, loaded, started, budget)
     return reply, loaded
 
 
@@ -234,23 +229,16 @@ def _without_slot(start: events.Start, error: Exception) -> StartResult:
     return StartResult(start.tag, refusal=why, unsent=Reason.STORM_UNKNOWN, unread=True)
 
 
-def _save_result(
-    ports: Ports, loaded: Loaded, result: events.Result, budget: Budget, failure: str
-) -> tuple[Loaded, Reply | None]:
-    """Step by the result of what was done, and save. If that fails, the wake-up finds out. `failure`: the line of the log."""
-    observation, told = NOTHING_SEEN if isinstance(result, MessagesDelivered) else loaded.observation, None
+def _save_result(ports: Ports, loaded: Loaded, result: events.Result, budget: Budget) -> tuple[Loaded, Reply | None]:
+    """Step by the result of what was done, and save. If that fails, the wake-up finds out."""
+    observation = NOTHING_SEEN if isinstance(result, MessagesDelivered) else loaded.observation
     try:
         for _ in range(TRIES):
             if isinstance(result, StartResult) and result.busy:
                 observation = observe(ports, loaded.document, result, budget)
             change = step(loaded.document, result, observation, ports.now(), ports.rules)
-            incident = change.document.incident
             if change.document == loaded.document:
                 return loaded, change.reply
-            if isinstance(result, StartResult) and incident is not None and incident.phase is Phase.RUNNING:
-                told = told or _tell_start(ports, loaded, change.document, budget)
-                after = step(change.document, told, NOTHING_SEEN, ports.now(), ports.rules)
-                change = replace(change, document=after.document, acts=(*change.acts, *after.acts))
             try:
                 generation = _write_ahead_and_save(ports, loaded, change, budget).generation
             except Conflict:
@@ -259,18 +247,10 @@ def _save_result(
                 loaded = replace(loaded, document=document, generation=generation_now)
                 continue
             documents.log_step(ports, loaded.document, change)
-            loaded = loaded.after_save(change.document, generation)
-            return replace(loaded, to_post=frozenset()) if told else loaded, change.reply
+            return loaded.after_save(change.document, generation), change.reply
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"{failure}: {error}")
+        ports.log("WARNING", f"not saved what was started or posted, which may be posted again: {error}")
     return replace(loaded, generation=None), None
-
-
-def _tell_start(ports: Ports, loaded: Loaded, document: Document, budget: Budget) -> MessagesDelivered:
-    """Post once, before the save. If that fails, the wake-up finds the start in the runner's history, and posts again."""
-    to_post = loaded.after_save(document, "").to_post
-    ends = min(ports.monotonic() + TELL_START_S, budget.ends - SETTLE_S)
-    return deliver_messages(ports, document, to_post, Budget(ports, ends))
 
 
 def _message_ids(document: Document) -> frozenset[str]:
@@ -283,7 +263,7 @@ def _deliver(ports: Ports, loaded: Loaded, budget: Budget, waited: frozenset[str
     bundled = [message for message in loaded.document.to_tell if message.bundle and message.id in waited]
     delivered = replace(delivered, ids=delivered.ids | _hand_to_bundles(ports, bundled, budget))
     if delivered.ids or delivered.archived:
-        _save_result(ports, loaded, delivered, budget, "posted messages not saved; they may be posted again")
+        _save_result(ports, loaded, delivered, budget)
 
 
 def _hand_to_bundles(ports: Ports, messages: list[Message], budget: Budget) -> frozenset[str]:

@@ -191,8 +191,6 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
             for name in instance.keys() - schema["properties"].keys():
                 removed = _removed((*path, name), instance[name])
                 yield (*path, _shown(name)), *(removed or _unknown(name, schema["properties"]))
-        case "enum" if path[-1] == "type":  # of a chat: names its adapter; other adapters are named by their key
-            yield path, *_unknown(str(error.instance), schema["enum"])
         case "required":
             name = error.message
             yield path, f"lacks the key {name}", f"Add `{name}:`, {describe(schema['properties'][name])}"
@@ -200,8 +198,6 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
             yield path, "is empty", "Name at least 1"
         case "format" if error.message:
             yield path, error.message, f"Write {describe(schema)}"
-        case "type" if not schema.keys() & {"format", "enum", "maxProperties", "allOf"}:
-            yield path, "is not a list" if "items" in schema else "is not a mapping", f"Write {describe(schema)}"
         case _:
             yield path, f"is not {describe(schema)}", "Name exactly one" if "maxProperties" in schema else "Write one that is"
 

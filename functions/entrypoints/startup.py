@@ -1,6 +1,5 @@
 """The start of a process."""
 
-import gc
 import os
 import sys
 
@@ -24,8 +23,6 @@ def start() -> None:
             sys.stderr.write(f"{problem}\n")
         raise SystemExit(2) from None
     http.guard_server()
-    # The garbage collector writes to the objects that it visits; frozen ones stay shared by all workers.
-    os.register_at_fork(before=gc.freeze)
     if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:
         os.register_at_fork(after_in_child=_run_local)
         if "--debug" in sys.argv:

@@ -83,8 +83,6 @@ def _decide_deferred(entries: list[dict[str, Any]]) -> None:
         except (Unavailable, Denied) as error:
             failed = error
             left.append(entry)
-    if failed is not None and len(left) == len(entries):
-        raise failed
     if left:
         adapters.wake(adapters.now() + (AGAIN_S if failed else 0.0), {"deferred": left}, timeout_s=STORE_S)
 

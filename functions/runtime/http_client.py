@@ -29,7 +29,6 @@ CONNECT_TIMEOUT_S = 3.05  # a little over the 3 s after which TCP retransmits it
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-METADATA = "metadata.google.internal"
 TRUST_IT = Text("Set `ca` (or SSL_CERT_FILE) to its authority's certificates as PEM, and use a name in `url` that its own has.")
 TLS_ALERT = "\x15\x03"  # how Erlang's TLS answers plain HTTP (measured on RabbitMQ 3.10)
 
@@ -162,7 +161,7 @@ def _trusted(system: str, url: str, ca: str) -> str | bool:
 
 def choose_proxies(url: str, host: str) -> Mapping[str, str]:
     """The proxies that the environment names for this URL. Loopback addresses never use one."""
-    if host in ("?", METADATA) or is_loopback(host):
+    if host == "?" or is_loopback(host):
         return {}
     import requests
 

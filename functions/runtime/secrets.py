@@ -146,18 +146,15 @@ def read(reference: str, *, now: float) -> bytes:
         return _checked(reference, _from_env(reference.removeprefix("env://")))
     kept = KEPT.setdefault(reference, _Kept())
     with kept.lock:
-        is_doubted = kept.invalidated and now >= kept.trusted_until
-        if now >= kept.until or is_doubted:
-            _fetch(reference, kept, now, is_doubted=is_doubted)
+        if now >= kept.until or (kept.invalidated and now >= kept.trusted_until):
+            _fetch(reference, kept, now)
         if kept.value is None:
             raise kept.error.with_traceback(None)  # else it would carry the tracebacks of all who were told before
         return kept.value
 
 
-def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None:
-    kept.invalidated = False
-    if is_doubted:
-        kept.trusted_until = now + INVALIDATE_EVERY_S
+def _fetch(reference: str, kept: _Kept, now: float) -> None:
+    kept.invalidated, kept.trusted_until = False, now + INVALIDATE_EVERY_S
     try:
         kept.value, kept.until = _checked(reference, _from_outside(reference)), now + KEPT_S
     except Denied as error:

@@ -67,8 +67,8 @@ def test_an_archived_one_is_found_by_its_day_and_one_that_took_longer_by_its_nam
         world.ended(name, days_ago)
         world.read = 0
         found = find(world, name, READ_S)
-        assert found.record is not None
-        assert (found.record.incident.id, found.record.outcome.incident) == (name, name)
+        assert found is not None
+        assert (found.incident.id, found.outcome.incident) == (name, name)
         assert world.read <= 5
 
 

@@ -53,10 +53,9 @@ def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence
 def _find(ports: Adapters, incident_id: str) -> Record:
     """The archived or open incident. Raises Wrong if there is none."""
     found = find(ports, incident_id, ARCHIVE_S)
-    if found.record is not None:
-        return found.record
-    unreadable = f" {found.unreadable} documents can't be read; `status` says why." if found.unreadable else ""
-    raise output.Wrong(f"there is no incident {incident_id}.{unreadable} `status --days 30 --last 100` lists the ended ones.")
+    if found is not None:
+        return found
+    raise output.Wrong(f"there is no incident {incident_id}. `status --days 30 --last 100` lists the ended ones.")
 
 
 def _title(record: Record) -> Phrase:

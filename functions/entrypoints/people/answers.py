@@ -118,7 +118,7 @@ def _answer(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -
     question = _to_question(ports, result.before, nonce)
     if result.refusal is not None or question is None:
         sentence = REFUSALS.get(result.refusal, NO_LONGER).fill(who=join(result.approvers, COMMA))
-        return _notice(ports, Content("", sentence), 403 if result.refusal in (Refusal.NO_RUNBOOK, Refusal.NOT_APPROVER) else 410)
+        return _notice(ports, Content("", sentence), 403 if result.refusal is Refusal.NOT_APPROVER else 410)
     reply, told = result.reply, Text("Unstick reports in the chat what comes of it. You can close this page.")
     if form.act == APPROVE and reply is not None and reply.action is Action.HELD and reply.reason:
         reason = REASONS[reply.reason]

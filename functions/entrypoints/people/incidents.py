@@ -136,7 +136,7 @@ def _refuse(ports: Adapters, status: int, **more: Any) -> Response:
 
 def _show_one(ports: Adapters, incident: str, known: Request | None) -> Response:
     """`known`: the request of somebody who may read all. People who are signed in get the buttons of what waits for an answer."""
-    record = history.find(ports, incident, READ_S).record if PAGE_ID.fullmatch(incident) else None
+    record = history.find(ports, incident, READ_S) if PAGE_ID.fullmatch(incident) else None
     more: dict[str, Any] = {"own": LABELS}
     if known:
         more["to_all"] = "../" * (incident.count("/") + 1) + "incidents"
