@@ -11,10 +11,9 @@ from functions.domain.cards.content import CardInput, clock
 from functions.domain.decisions.messages import call_people
 from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.observations import Pause
-from functions.domain.texts.words import duration
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.parallel import unwrap
-from functions.runtime.text import Phrase, Text, in_brackets, join
+from functions.runtime.text import Text, in_brackets, join
 
 
 def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:
@@ -50,10 +49,7 @@ def turn_and_tell(ports: Ports, switch: Pause) -> tuple[Pause | None, dict[str, 
     before = turn(ports, switch)
     if not switch.on and before is None:
         return before, {}
-    until: Phrase = ""
-    if switch.until:
-        left = duration(switch.until - switch.at)
-        until = Text("until {until} (in {left})", until=clock(ports.rules, switch.until), left=left)
+    until = Text("until {until}", until=clock(ports.rules, switch.until)) if switch.until else ""
     detail = join((in_brackets(switch.reason, switch.by), until))
     card = compose(CardInput(CardKind.PAUSED if switch.on else CardKind.RESUMED, switch.at, detail=detail), ports.rules)
     return before, post_to_all(ports, ports.rules.default_channels, card)

@@ -1,7 +1,6 @@
 """Takes every answer of a person, from the page, a chat's button or the command line; and turns the kill switch."""
 
 from collections.abc import Mapping
-from enum import Enum, auto
 
 from msgspec import Struct
 
@@ -13,20 +12,8 @@ from functions.domain.model.incidents import Document
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY
 from functions.runtime.text import Text
 
-
-class Refusal(Enum):
-    """Why an answer does not count."""
-
-    OVER = auto()  # nobody waits for an answer any more
-    NOT_APPROVER = auto()
-
-
 NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")
-REFUSALS: Mapping[Refusal | None, Text] = {
-    Refusal.OVER: NO_LONGER,
-    Refusal.NOT_APPROVER: Text("Nothing was done: only the runbook's approvers may do this ({who})."),
-}
-"""What people are told."""
+NOT_APPROVER = Text("Nothing was done: only the runbook's approvers may do this ({who}).")
 DONE: Mapping[str, Text] = {
     APPROVE: Text("Approved by {by} at {at}"),
     DECLINE: Text("On purpose, says {by} at {at}"),
@@ -56,7 +43,7 @@ class Result(Struct, frozen=True):
     before: Document
     after: Document
     reply: Reply | None = None
-    refusal: Refusal | None = None
+    refusal: Text | None = None
     approvers: tuple[str, ...] = ()  # who may, if this person may not
 
 
@@ -65,10 +52,10 @@ def answer(ports: Ports, given: Answer, budget: Budget) -> Result:
     before = load(ports, given.key, budget.at_most(STORE_S))[0]
     runbook = find_runbook(before, given.action, given.nonce)
     if runbook is None:
-        return Result(before, before, refusal=Refusal.OVER)
+        return Result(before, before, refusal=NO_LONGER)
     approvers = ports.rules.runbooks[runbook].approvers if runbook in ports.rules.runbooks else None
-    if refusal := _refuse(ports, given, approvers):
-        return Result(before, before, refusal=refusal, approvers=approvers or ("-",))
+    if not _is_allowed(ports, given, approvers):
+        return Result(before, before, refusal=NOT_APPROVER, approvers=approvers or ("-",))
     reply = advance(ports, given.key, _to_event(given, before), budget)
     after = load(ports, given.key, budget.at_most(STORE_S))[0]
     is_taken = given.action == ACKNOWLEDGE and after.escalation is not None and after.escalation.taken_by == given.by
@@ -76,7 +63,7 @@ def answer(ports: Ports, given: Answer, budget: Budget) -> Result:
     if counts:
         done = f"{given.action}: {reply.action.value}" if reply else given.action
         ports.log("NOTICE", f"answer accepted: {done}", incident=given.incident, by=given.by, document=given.key)
-    return Result(before, after, reply, None if counts else Refusal.OVER)
+    return Result(before, after, reply, None if counts else NO_LONGER)
 
 
 def find_runbook(document: Document, action: str, nonce: str) -> str | None:
@@ -92,16 +79,16 @@ def find_runbook(document: Document, action: str, nonce: str) -> str | None:
     return None
 
 
-def _refuse(ports: Ports, given: Answer, approvers: tuple[str, ...] | None) -> Refusal | None:
-    """Why the person may not answer; None if they may. `approvers`: None if their runbook was removed.
-    Anybody may take an escalation. An operator could change the document itself, so `approvers` can't bind them."""
+def _is_allowed(ports: Ports, given: Answer, approvers: tuple[str, ...] | None) -> bool:
+    """Whether the person may answer. `approvers`: None if their runbook was removed. Anybody may take an escalation.
+    An operator could change the document itself, so `approvers` can't bind them."""
     if given.action == ACKNOWLEDGE or given.is_operator or approvers == ():
-        return None
+        return True
     if approvers and (("@" in given.address and given.address in approvers) or given.user in approvers):
-        return None
+        return True
     fields = {"incident": given.incident, "by": given.by, "document": given.key}
     ports.log("WARNING", f"approval rejected: not an approver ({given.action})", **fields)
-    return Refusal.NOT_APPROVER
+    return False
 
 
 def _to_event(given: Answer, document: Document) -> Event:

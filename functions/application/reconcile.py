@@ -156,7 +156,8 @@ def _act(ports: Ports, loaded: Loaded, change: events.Step, budget: Budget, save
 def _start_job(ports: Ports, loaded: Loaded, start: events.Start, budget: Budget, saved: Saved) -> StartResult:
     """Start the job once, if its storm slot is taken, the kill switch is off now and the answer comes before the fence."""
     if saved.slot_error is not None:
-        return _without_slot(start, saved.slot_error)
+        refusal = Text("no storm slot could be taken: {why}", why=str(saved.slot_error))
+        return StartResult(start.tag, refusal=refusal, unsent=Reason.STORM_UNKNOWN, unread=True)
     pause = saved.pause
     if ports.monotonic() - saved.paused_at > PAUSE_AGE_S:
         (pause,) = ports.run_parallel([partial(read_pause, ports, budget.at_most(STORE_S))], budget.at_most(STORE_S))
@@ -219,14 +220,6 @@ def _keep_evidence(ports: Ports, keep: events.Keep, timeout_s: float) -> None:
         ports.store.archive(path, keep.output.encode(), timeout_s=min(timeout_s, KEEP_EVIDENCE_S))
     except (Denied, Unavailable) as error:
         ports.log("WARNING", f"evidence not archived: {error}", incident=keep.incident)
-
-
-def _without_slot(start: events.Start, error: Exception) -> StartResult:
-    """Decide again if another target changed the storm document first; try again later if the save is unclear."""
-    if isinstance(error, Conflict):
-        return StartResult(start.tag, refusal=Text("another target took a slot first"), unsent=Reason.TOO_MANY_TARGETS)
-    why = Text("the document `storm` can't be saved: {why}", why=or_unknown(error).why)
-    return StartResult(start.tag, refusal=why, unsent=Reason.STORM_UNKNOWN, unread=True)
 
 
 def _save_result(ports: Ports, loaded: Loaded, result: events.Result, budget: Budget) -> tuple[Loaded, Reply | None]:

@@ -13,9 +13,6 @@ from functions.domain.model.codes import VERSION
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
-CONTENTS = frozenset({"target", "deferred", "press"})
-"""The kinds of content: a target to step, alerts to decide, or a button pressed in a chat."""
-
 _WAKE_UP = "unstick.wake-up"
 _APPROVAL = "unstick.approval"  # different salts, so that no token can be used in another's place
 READING = "unstick.reading"
@@ -36,10 +33,8 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
         for key in keys:
             key.invalidate()  # another instance may have signed with a key that is newer than the cached ones
         raise BadRequest(401, "This wake-up is not signed with any of signing_keys.") from None
-    if not isinstance(content, dict) or type(content.get("v")) is not int or len(CONTENTS & content.keys()) != 1:
-        raise BadRequest(400, "This is signed, but it is no wake-up.")
-    if (version := content["v"]) > VERSION:
-        raise BadRequest(400, f"This wake-up has version {version}, made by a newer release; this one knows {VERSION}.")
+    if not isinstance(content, dict) or content.get("v") != VERSION:
+        raise BadRequest(400, f"This wake-up was made by another release; this one knows version {VERSION}.")
     return content
 
 

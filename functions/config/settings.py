@@ -159,12 +159,7 @@ class Config(File, frozen=True, kw_only=True, dict=True):
         def name_queue(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
             return self.symptoms[symptom.kind].name_queue(symptom, labels)
 
-        return matching.match_alerts(self.rules, self.runner_url, alerts, name_queue)
-
-    @property
-    def runner_url(self) -> str:
-        """The base URL that is part of each target, without a trailing slash."""
-        return self.runner.adapter.url
+        return matching.match_alerts(self.rules, self.runner.adapter.url, alerts, name_queue)
 
 
 def to_config(data: Any) -> Config:

@@ -154,7 +154,7 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
 
 def _check_secrecy(ports: Adapters) -> Iterator[Finding]:
     """Settings that let others read traffic or sign in our name."""
-    urls = {f"{ports.config.runner.name}.url": ports.config.runner_url}
+    urls = {f"{ports.config.runner.name}.url": ports.config.runner.adapter.url}
     for name, symptom in ports.symptoms.items():
         if any(place.startswith(f"{name}.") for place, _ in list_secrets(ports.config)):
             urls[f"{name}.url"] = getattr(symptom, "url", "")

@@ -30,7 +30,6 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 TRUST_IT = Text("Set `ca` (or SSL_CERT_FILE) to its authority's certificates as PEM, and use a name in `url` that its own has.")
-TLS_ALERT = "\x15\x03"  # how Erlang's TLS answers plain HTTP (measured on RabbitMQ 3.10)
 
 
 class Answer(Struct, frozen=True):
@@ -109,13 +108,17 @@ def request(system: str, method: str, url: str, *, timeout_s: float, **content: 
 
 def failure(system: str, host: str, timeout_s: float, error: Exception) -> Unavailable:
     """The error to raise for one of requests or urllib3."""
+    import ssl
+
     import requests
     import urllib3
 
     if isinstance(error, requests.Timeout | urllib3.exceptions.ReadTimeoutError):
         silent = Text("{host} did not answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
         return Unavailable(system, silent, late=True)
-    return Unavailable(system, named(host, _explain(error)), remedy=_find_remedy(error))
+    # Waiting doesn't help where a certificate is not trusted.
+    remedy = TRUST_IT if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)) else ""
+    return Unavailable(system, named(host, _explain(error)), remedy=remedy)
 
 
 def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:
@@ -199,20 +202,6 @@ def _explain(error: Exception) -> Phrase:
     problem = next(say(cause) for kind, say in explained for cause in reversed(causes) if isinstance(cause, kind))
     through_proxy = any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes)
     return Text("through the proxy: {problem}", problem=problem) if through_proxy else problem
-
-
-def _find_remedy(error: Exception) -> Phrase:
-    """What to change if the transport is misconfigured, so that waiting doesn't help."""
-    import http.client
-    import ssl
-
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return TRUST_IT
-        is_plain = isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER"
-        if is_plain or (isinstance(cause, http.client.BadStatusLine) and str(cause).startswith(TLS_ALERT)):
-            return Text("One of both speaks TLS, the other doesn't: correct http:// or https:// in `url`, or its port.")
-    return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

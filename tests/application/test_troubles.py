@@ -45,7 +45,7 @@ def test_a_wake_up_of_a_newer_release_is_left_for_it_and_its_target_is_swept(pla
     key = place.documents()[0].key
     place.later(5 * HOUR_S)
     status, said = place.delivered(payload_of({"v": VERSION + 1, "target": key, "why": "new here"}))
-    assert (status, "made by a newer release" in said) == (400, True)
+    assert (status, "made by another release" in said) == (400, True)
     place.until_told(place.swept)
     assert "recovered" in place.cards()
 

@@ -8,7 +8,7 @@ from flask import Request
 from msgspec.structs import replace
 
 from functions.application import documents, observe, signing
-from functions.application.answer import DONE, NO_LONGER, REFUSALS, Answer, Refusal, answer, find_runbook
+from functions.application.answer import DONE, NO_LONGER, NOT_APPROVER, Answer, answer, find_runbook
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
 from functions.domain.cards import facts
@@ -117,8 +117,8 @@ def _answer(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -
     result = answer(ports, given, Budget(ports, ports.monotonic() + BUDGET_S))
     question = _to_question(ports, result.before, nonce)
     if result.refusal is not None or question is None:
-        sentence = REFUSALS.get(result.refusal, NO_LONGER).fill(who=join(result.approvers, COMMA))
-        return _notice(ports, Content("", sentence), 403 if result.refusal is Refusal.NOT_APPROVER else 410)
+        sentence = (result.refusal or NO_LONGER).fill(who=join(result.approvers, COMMA))
+        return _notice(ports, Content("", sentence), 403 if result.refusal is NOT_APPROVER else 410)
     reply, told = result.reply, Text("Unstick reports in the chat what comes of it. You can close this page.")
     if form.act == APPROVE and reply is not None and reply.action is Action.HELD and reply.reason:
         reason = REASONS[reply.reason]

@@ -12,7 +12,7 @@ from flask import Request
 from msgspec import to_builtins
 
 from functions.application import signing
-from functions.application.answer import DONE, NO_LONGER, REFUSALS, Answer, Result, answer
+from functions.application.answer import DONE, NO_LONGER, Answer, Result, answer
 from functions.application.ports import Budget, Buttons, Press
 from functions.bootstrap import Adapters, current_adapters
 from functions.entrypoints import http
@@ -81,5 +81,4 @@ def _answer(ports: Adapters, press: Press, by: str, budget: Budget) -> Result | 
     except BadRequest:
         return NO_LONGER
     result = answer(ports, Answer(press.action, key, nonce, by, user=press.user), budget)
-    refusal = REFUSALS.get(result.refusal)
-    return refusal.fill(who=join(result.approvers, COMMA)) if refusal else result
+    return result.refusal.fill(who=join(result.approvers, COMMA)) if result.refusal else result

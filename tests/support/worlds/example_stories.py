@@ -295,11 +295,7 @@ EXAMPLES: dict[str, CardInput] = {
         "bundle", NOW, reason=Reason.TOO_MANY_TARGETS, bundled=tuple(f"service=worker-{n}" for n in range(1, 27))
     ),
     "paused": CardInput(
-        "paused",
-        NOW,
-        detail=join(
-            ("broker upgrade (h.tanaka)", Text("until {until} (in {left})", until="2026-11-24 05:00:00 JST", left=duration(6475)))
-        ),
+        "paused", NOW, detail=join(("broker upgrade (h.tanaka)", Text("until {until}", until="2026-11-24 05:00:00 JST")))
     ),
     "resumed": CardInput("resumed", NOW, target=TARGET, detail="fixed by a rollback to 4.12.1 (h.tanaka)"),
 }
