@@ -81,8 +81,7 @@ def _depth(state: QueueState) -> Phrase:
 
 
 def holders(card_input: CardInput) -> list[Fact]:
-    """Who holds the queue's unacknowledged messages, how many, and the minimum time, as of the last look: who held them then may be
-    gone."""
+    """Who held the queue's unacknowledged messages at the last look, how many, and the minimum time until then."""
     lines: list[Phrase] = []
     for queue in card_input.queues:
         name = tidy(queue.queue.name) if len(card_input.queues) > 1 else ""

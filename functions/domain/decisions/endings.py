@@ -12,6 +12,7 @@ from functions.domain.decisions.messages import channels_for, post, post_hold, w
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import be_patient, looks_well
 from functions.domain.health.rows import GROWS_TIMES
+from functions.domain.health.stalls import LOOK_S
 from functions.domain.model.codes import ASKED, OVERRULED, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, Decision, Declined, Resumed, hold
 from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Incident, Outcome, QueueState
@@ -25,6 +26,7 @@ OUTCOMES_KEPT = 20
 RECORDS_KEPT = 20  # to archive
 GRACE_S = 900.0  # without a restart for `within` plus this time, an incident escalates
 APPROVAL_S = 1800.0
+LOOK_AT_MOST_S, LONG_S = 60.0, 1800.0  # between two looks at what waits; after the second time LOOK_S (I16)
 SHARE = 0.1  # the next look at what waits comes after this share of the time so far
 ACKNOWLEDGED, HEALTHY = "ack", "healthy"
 """In a nonce, instead of an approval's number of the attempt."""
@@ -58,7 +60,8 @@ def _may_ask(turn: Turn, decision: Decision) -> bool:
 
 
 def _wait(turn: Turn, decision: Decision) -> None:
-    again = turn.at + max(decision.again_in_s or 0.0, 1.0)
+    most_s = LOOK_AT_MOST_S if turn.at - turn.incident.began_at < LONG_S else LOOK_S
+    again = turn.at + min(max(decision.again_in_s or 0.0, 1.0), most_s)
     if (known := ends_at(turn, decision)) is not None:
         turn.change(waits_from=known)
     deadline = deadline_of(turn.incident, turn.runbook)
@@ -113,7 +116,7 @@ def request_approval(turn: Turn, decision: Decision) -> None:
     expires_at = turn.at + APPROVAL_S
     nonce = f"{turn.tag}.{turn.seen.nonce}"
     turn.change(phase=Phase.ASKED, due=turn.at + turn.runbook.verify.every_s)
-    turn.change_approval(nonce=nonce, expires_at=expires_at, well_at=None)
+    turn.change_approval(nonce=nonce, expires_at=expires_at)
     post_hold(
         turn, replace(hold_card(turn, decision), approve_url=turn.rules.link_to_answer(nonce)), f"{turn.mark}-asked", always=True
     )

@@ -26,7 +26,6 @@ from functions.runtime.text import Text, join
 
 FIRST_LOOK_S = 20.0  # when to look for a start whose answer was lost; `webhook` creates that wake-up before it decides
 NO_ANSWER = Text("the answer to the start is lost")
-ASKED_AT_MOST_S = 60.0  # between two looks while people are asked
 UNCLEAR_YET = UNKNOWN | {Reason.PAUSED}
 NUMBER_ANEW_S = 60.0  # how long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag
 
@@ -94,12 +93,22 @@ def _hold(turn: Turn, decision: Decision) -> None:
     ran = (past for past in reversed(turn.incident.tries) if past.execution is not None and not past.execution.refused)
     last = next(ran, None)
     if decision.reason is not Reason.SYMPTOM_GONE or last is None:
-        return endings.handle_hold(turn, decision)
+        if not turn.incident.told or _is_over(turn, well=decision.reason is Reason.SYMPTOM_GONE):
+            return endings.handle_hold(turn, decision)
+        turn.change(phase=Phase.WAITING, due=turn.at + turn.runbook.verify.every_s)
+        return turn.answer(Action.HELD, decision.reason)
     turn.change(execution=last.execution)
     turn.change_run(holder_host=last.holder_host)
     turn.forget_followed()
     turn.answer(Action.HELD, None)
     turn.enter(Phase.VERIFYING)
+
+
+def _is_over(turn: Turn, *, well: bool) -> bool:
+    """Whether what people were told of is not well, or was so in two looks. Notes the first."""
+    well_at = (turn.at if turn.incident.well_at is None else turn.incident.well_at) if well else None
+    turn.change(well_at=well_at)
+    return well_at is None or turn.at - well_at >= turn.runbook.verify.every_s
 
 
 def defer(turn: Turn, wait_s: float = 0.0) -> None:
@@ -176,17 +185,16 @@ def _check_asked(turn: Turn) -> None:
     guard_context = turn.guard_context()
     decision, seen = decide(guard_context), symptom(guard_context)  # most guards of the former ask for no figures
     well = seen is not None and seen.reason is Reason.SYMPTOM_GONE
-    well_at = (turn.at if approval.well_at is None else approval.well_at) if well else None
+    is_over = _is_over(turn, well=well)
     stays = well or decision.reason in (turn.incident.reason, *UNCLEAR_YET)
     over = turn.at >= expires_at
     if over and not well:
         return endings.end_as_not_approved(turn)
-    if over or not stays or (well_at is not None and turn.at - well_at >= every_s):
+    if over or not stays or (well and is_over):
         return turn.withdraw_question()
     asked_s = turn.at - (expires_at - endings.APPROVAL_S)
-    wait_s = every_s if well else max(every_s, min(asked_s * endings.SHARE, ASKED_AT_MOST_S))
+    wait_s = every_s if well else max(every_s, min(asked_s * endings.SHARE, endings.LOOK_AT_MOST_S))
     turn.change(due=min(turn.at + wait_s, expires_at))
-    turn.change_approval(well_at=well_at)
 
 
 def _check_start(turn: Turn) -> None:

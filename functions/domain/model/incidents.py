@@ -161,7 +161,6 @@ class Approval(Struct, frozen=True):
     approved_why: str = ""
     declined_by: str = ""
     overruled: bool = False  # a person approved, and that has not led to a restart yet
-    well_at: float | None = None  # since when the queues have been well while people are asked
 
 
 class Run(Struct, frozen=True):
@@ -194,6 +193,7 @@ class Incident(Struct, frozen=True):
     looked_at: float | None = None  # the last check that counted; while a restart runs, the last that saw it running
     evidence: Evidence | None = None  # None: the runbook had no evidence job when the incident began
     approval: Approval = Approval()
+    well_at: float | None = None  # since when the queues have been well while it waits
     told: tuple[str, ...] = ()  # the channels that got a message about this incident
     start_page: str = ""  # where people start the job by hand
     history: tuple[HistoryEntry, ...] = ()  # the decisions with their times, for people. No decision depends on it.

@@ -224,7 +224,8 @@ def test_a_restart_that_a_person_aborted_is_that_persons_decision(adopted):
 
 
 def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
-    """The new reason passes by itself, so the link is gone; a cooldown ends at a time that is known and calls nobody."""
+    """The new reason passes by itself, so the link is gone. A cooldown looks every minute, later every nine (I16); its end is
+    known, so it calls nobody before."""
     held = document(incident(Phase.ASKED, nonce="n", due=NOW, expires_at=NOW + 99, reason=Reason.TOO_MANY_RESTARTS))
     run = execution(started=-310, ended=-300)
     result = woken(held, NOW, seen(run))
@@ -236,11 +237,29 @@ def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
     assert (almost.document.incident.reason, almost.document.incident.due) == (Reason.COOLDOWN, NOW + 1), "not at once"
     result = woken(document(incident()), NOW, seen(run), book)
     ends = NOW + 4 * 3600.0 - 300
-    assert (phase(result), result.document.incident.due) == (Phase.WAITING, ends)
+    assert (phase(result), result.document.incident.due) == (Phase.WAITING, NOW + 60)
+    slow = woken(replace(result.document, to_tell=()), NOW + 1800, seen(run, now=NOW + 1800, mail=ill(NOW + 1800)), book)
+    assert (phase(slow), slow.document.incident.due) == (Phase.WAITING, NOW + 1800 + 540)
     later = woken(replace(result.document, to_tell=()), ends, seen(run, now=ends, mail=MISSING), book)
     assert (phase(later), later.document.outcomes) == (Phase.WAITING, ())
     over = woken(later.document, ends + WITHIN_S + 901, seen(run, now=ends, mail=MISSING), book)
     assert last(over) == (Ending.ESCALATED, Reason.SYMPTOM_UNKNOWN)
+
+
+def test_what_is_well_in_two_looks_ends_a_cooldown_calmly():
+    """One look may meet a pause of the hang. People learn that it works again; before they were told, one look is enough."""
+    run = execution(started=-310, ended=-300)
+    told = woken(document(incident()), NOW, seen(run))
+    assert (phase(told), reason(told), len(told.document.to_tell)) == (Phase.WAITING, Reason.COOLDOWN, 1)
+    first = woken(told.document, NOW + 60, seen(run, now=NOW + 60, mail=well(NOW + 60)))
+    assert (phase(first), first.document.incident.due) == (Phase.WAITING, NOW + 75)
+    again = woken(first.document, NOW + 75, seen(run, now=NOW + 75, mail=ill(NOW + 75)))
+    once_more = woken(again.document, NOW + 135, seen(run, now=NOW + 135, mail=well(NOW + 135)))
+    assert phase(once_more) is Phase.WAITING, "it was stuck between the two"
+    ended = woken(first.document, NOW + 75, seen(run, now=NOW + 75, mail=well(NOW + 75)))
+    assert last(ended) == (Ending.HELD, Reason.SYMPTOM_GONE)
+    assert ended.document.to_tell[-1].card.urgency == "fine"
+    assert woken(document(incident()), NOW, seen(run, mail=well(NOW))).document.incident is None
 
 
 HOLDS = [
