@@ -32,7 +32,7 @@ def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
     target = tidy(record.target.name if record.target else "", TEXT)
     tags = [TAG, clean(incident.runbook, 60, "…")]
     entries = []
-    for execution in record.executions:
+    for execution in incident.executions:
         if execution.runner_started_at is None or execution.refused:
             continue
         begin = execution.runner_started_at - incident.runner_ahead_s

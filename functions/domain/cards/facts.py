@@ -95,7 +95,7 @@ def evidence(card_input: CardInput) -> Iterator[Fact]:
     """The run that collected evidence, or why it is incomplete."""
     if collected := card_input.shown.evidence:
         why = Text("incomplete: {why}", why=collected.missing) if collected.missing else ""
-        yield Text("Evidence"), join((why or _say_run(collected.execution, "", ""), collected.without))
+        yield Text("Evidence"), why or _say_run(collected.execution, "", "")
 
 
 def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:

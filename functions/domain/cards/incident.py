@@ -113,7 +113,7 @@ def _evidence(evidence: Evidence, ahead_s: float) -> Iterator[Entry]:
         at = run.runner_ended_at - ahead_s if run.runner_ended_at is not None else at
     if evidence.missing:
         said = Text("none: {why}", why=evidence.missing)
-    yield Entry(at, "evidence", join((said, evidence.without)), link, evidence.lines)
+    yield Entry(at, "evidence", said, link, evidence.lines)
 
 
 def _by(incident: Incident) -> Phrase:

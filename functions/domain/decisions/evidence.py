@@ -94,7 +94,7 @@ def check_evidence(turn: Turn) -> None:
 
 def with_reading(evidence: Evidence, reading: EvidenceReading, now: float, tag: str = "") -> Evidence:
     """Add what was collected, or why nothing was. `tag`: what an opinion has to name; empty: none counts."""
-    output = put_first(reading.output or (), evidence.host)
+    output = reading.output or ()
     lines = choose_lines(join_nodes(output))
     evidence = replace(evidence, execution=reading.execution or evidence.execution, lines=lines)
     evidence = replace(evidence, missing=evidence.missing or _why_missing(evidence, reading, now))
@@ -138,11 +138,6 @@ def read_opinions(output: tuple[NodeOutput, ...], tag: str, host: str) -> tuple[
             where = host if host and len(output) == 1 else node.node
             opinions.append(Opinion(where, matches[0][1] == "healthy", (matches[0][2] or "")[:REASON]))
     return tuple(opinions)
-
-
-def put_first(output: tuple[NodeOutput, ...], host: str) -> tuple[NodeOutput, ...]:
-    """The output with that of this host first."""
-    return tuple(sorted(output, key=lambda node: node.node != host))
 
 
 def join_nodes(output: Iterable[NodeOutput]) -> str:

@@ -162,17 +162,11 @@ def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
 
 def name_holder(job: EvidenceJob, evidence: Evidence, hosts: Iterable[str]) -> Evidence:
     """The evidence with the first of these hosts in the options that take it; without an allowed host they are left out."""
-    names = [name for name, template in job.options.items() if template == HOLDER_HOST]
-    host, options, without, only = next(iter(hosts), ""), dict(evidence.options), evidence.without, ""
-    for name in names:
-        pattern = job.allow.get(name)
-        if not host:
-            without = Text("without the option {name}: it is not known who holds a message", name=name)
-        elif pattern is None or len(host) > MAX_MATCHED or not full_match(pattern, host):
-            without = Text("without the option {name}: `allow` does not match {host}", name=name, host=shown(host))
-        else:
+    host, options, only = next(iter(hosts), ""), dict(evidence.options), ""
+    for name in (name for name, template in job.options.items() if template == HOLDER_HOST):
+        if host and len(host) <= MAX_MATCHED and full_match(job.allow.get(name, ""), host):
             options[name], only = host, host
-    return replace(evidence, options=options, without=without, host=only)
+    return replace(evidence, options=options, host=only)
 
 
 def find_only_host(holder: HolderOption | None, judged: Iterable[Judgement]) -> str:

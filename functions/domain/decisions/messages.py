@@ -8,7 +8,7 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.model.alerts import NOTED_KEPT, NOTED_S, Alert, MatchedAlert, TurnedAway
 from functions.domain.model.codes import ASKED, Action, Mode, Reason
 from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Waiting
-from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, SAME_START_S, AlertRef, Document, Hold
+from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, SAME_START_S, AlertRef, Document
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase, Text, named
@@ -110,7 +110,7 @@ def _to_keys(triggers: tuple[AlertRef, ...], reason: Reason | None) -> list[str]
 
 def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason: Reason | None, at: float) -> bool:
     """Whether this hold of these alerts was posted within the last hour, whatever was posted since."""
-    told = {key for key, last in document.holds.items() if at - last.at < SAME_HOLD_S}
+    told = {key for key, told_at in document.holds.items() if at - told_at < SAME_HOLD_S}
     return bool(triggers) and told.issuperset(_to_keys(triggers, reason))
 
 
@@ -121,8 +121,8 @@ def post_hold(turn: Turn, card_input: CardInput, mark: str, *, bundled: bool = F
     reason = card_input.reason or Reason.NO_RUNBOOK
     if not always and was_told_recently(turn.document, triggers, reason, turn.at):
         return False
-    recent = {key: last for key, last in turn.document.holds.items() if turn.at - last.at < SAME_HOLD_S}
-    holds = recent | dict.fromkeys(_to_keys(triggers, reason), Hold(reason, turn.at))
+    recent = {key: at for key, at in turn.document.holds.items() if turn.at - at < SAME_HOLD_S}
+    holds = recent | dict.fromkeys(_to_keys(triggers, reason), turn.at)
     turn.document = replace(turn.document, holds=dict(list(holds.items())[-HOLDS_KEPT:]))
     post(turn, card_input, f"{mark}-{reason.value}", bundle=reason.value if bundled else "")
     return not bundled
@@ -147,7 +147,7 @@ def _report_turned_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -
         detail = explain_mismatch(turn.rules.runbooks, case.alert.labels)
     elif reason is Reason.TEST_ALERT:
         trigger = replace(trigger, fingerprint=event.incident)  # each press of the button
-    told = sum(turn.at - hold.at < SAME_HOLD_S for hold in turn.document.holds.values())
+    told = sum(turn.at - at < SAME_HOLD_S for at in turn.document.holds.values())
     is_known = was_told_recently(turn.document, (trigger,), reason, turn.at)
     if (reason is Reason.NO_RUNBOOK and case.alert.is_suspicion) or (told >= OWN_CARDS and not is_known):
         return _note_turned_away(turn, case.alert, reason, detail)

@@ -21,7 +21,6 @@ from functions.domain.model.events import Claim, Decision, Kind, Start, StartRes
 from functions.domain.model.incidents import UNCLEAR, Doubt, PastAttempt, QueueState
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
-from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Text, join
 
 FIRST_LOOK_S = 20.0  # when to look for a start whose answer was lost; `webhook` creates that wake-up before it decides
@@ -245,11 +244,8 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
 
 def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> None:
     """It counts as a restart: before the abort it may have been one."""
-    seen_at = execution.runner_ended_at or turn.at + turn.incident.runner_ahead_s
-    after = duration(seen_at - (execution.runner_started_at or seen_at))
     detail = (
         Text("execution {id} was started with options that were not sent", id=execution.id),
-        Text("{status} after {took}", status=worded(execution.status), took=after),
         event.refusal and Text("it was not aborted: {why}", why=event.refusal),
         Text("it may have restarted the application"),
     )

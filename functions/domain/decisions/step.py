@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from functions.domain.cards.content import CardInput
 from functions.domain.decisions import endings, learning, messages
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.guards import escalated_queues, hold_escalated, is_about_other_queues
@@ -272,22 +273,17 @@ def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float
 
 def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Incident) -> Incident:
     """The incident without the queues that people were called for, if it is about others too: those must not wait for people.
-    What is left out is held, as it would be alone. A restart that people approved for such a queue keeps it."""
+    What is left out is held. A restart that people approved for such a queue keeps it."""
     escalated, held, before = escalated_queues(turn.document), hold_escalated(turn.document, turn.at), turn.document.incident
     queues = tuple(state for state in incident.queues if state.queue.key not in escalated)
     is_asked = before is not None and before.phase is Phase.ASKED and before.reason is Reason.ESCALATED
     is_approved = before is not None and not is_asked and not is_about_other_queues(turn.document, before)
     if held is None or not queues or queues == incident.queues or is_approved:
         return incident
-    # As it would be alone: restarts, or that it is only observed, belong to the open incident.
-    left_out = Incident(
-        *(event.incident, Phase.DEFERRED, turn.at, incident.runbook),
-        queues=tuple(state for state in incident.queues if state.queue.key in escalated),
-        triggers=tuple(trigger for trigger in incident.triggers if trigger.queue in escalated),
-        start_page=incident.start_page,
-    )
-    card_input = turn.card(CardKind.HELD, held.reason, held.detail, left_out)
-    endings.post_and_record_hold(turn, card_input, left_out, f"{event.incident}-out", bundled=turn.crowd)
+    trigger = next((trigger for trigger in incident.triggers if trigger.queue in escalated), None)
+    runbook, target = turn.rules.runbooks.get(incident.runbook), turn.document.target
+    card_input = CardInput(CardKind.HELD, turn.at, runbook, target, None, held.reason, held.detail, trigger=trigger)
+    messages.post_hold(turn, card_input, f"{event.incident}-out", bundled=turn.crowd)
     triggers = tuple(trigger for trigger in incident.triggers if trigger.queue not in escalated)
     return replace(incident, queues=queues, triggers=triggers, runbook=queues[0].runbook)
 

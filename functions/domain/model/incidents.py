@@ -149,7 +149,6 @@ class Evidence(Struct, frozen=True):
     execution: Execution | None = None
     lines: tuple[str, ...] = ()  # the lines that cards show. The whole output is in the archive, as evidence/ID.txt.
     missing: Phrase = ""  # why there is no evidence
-    without: Phrase = ""  # the option that was left out, and why
     host: str = ""  # the host that holds a message, if the run was limited to it
     opinions: tuple[Opinion, ...] = ()  # one of each node at most
 
@@ -246,15 +245,6 @@ class Archive(Struct, frozen=True):
     outcome: Outcome
     version: int = VERSION
 
-    @property
-    def executions(self) -> tuple[Execution, ...]:
-        return self.incident.executions
-
-
-class Hold(Struct, frozen=True):
-    reason: Reason
-    at: float  # when it was posted
-
 
 class Escalation(Struct, frozen=True):
     """An ended incident that people have to handle, until its target is healthy again."""
@@ -280,7 +270,7 @@ class Document(Struct, frozen=True):
     to_archive: tuple[Archive, ...] = ()
     """They are archived only after the save, so that a stalled process can't replace the true outcome with its own."""
     due: float | None = None
-    holds: Mapping[str, Hold] = field(default_factory=dict)
+    holds: Mapping[str, float] = field(default_factory=dict)  # alert and reason -> when people were told
     escalation: Escalation | None = None
     threads: Mapping[str, str] = field(default_factory=dict)  # `channel/incident` -> the channel's handle of its thread
     bundled: Mapping[str, float] = field(default_factory=dict)  # in bundle documents only: message id -> when it was moved here

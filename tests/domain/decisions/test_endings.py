@@ -20,7 +20,7 @@ from functions.domain.model.events import (
     Step,
     TimerFired,
 )
-from functions.domain.model.incidents import Document, Hold, PastAttempt, QueueState
+from functions.domain.model.incidents import Document, PastAttempt, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Channel, Observation, Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Freeze, Limits
@@ -66,7 +66,7 @@ RESTARTED = execution(11, started=-7000, ended=-6990)
 
 
 def told(reason: Reason, ago_s: float) -> dict[str, Any]:
-    return {"before": replace(EMPTY, holds={f"grafana#1|fp-1|{reason.value}": Hold(reason, NOW - ago_s)})}
+    return {"before": replace(EMPTY, holds={f"grafana#1|fp-1|{reason.value}": NOW - ago_s})}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.evidence import REASON, join_nodes, put_first, read_opinions, with_reading, without_evidence_runs
+from functions.domain.decisions.evidence import REASON, join_nodes, read_opinions, with_reading, without_evidence_runs
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.events import Collect, EvidenceStarted, Start
 from functions.domain.model.incidents import Document, Evidence, Opinion
@@ -134,11 +134,9 @@ def test_runs_that_collect_evidence_are_seen_by_no_guard():
 HUNG, OTHER = NodeOutput("worker-1", "stack of 1"), NodeOutput("worker-2", "stack of 2")
 
 
-def test_each_node_s_lines_are_under_its_name_and_the_one_that_hangs_comes_first():
+def test_each_node_s_lines_are_under_its_name():
     """One node needs no name; a node that wrote nothing has no line."""
-    assert join_nodes(put_first((HUNG, OTHER), "worker-2")) == "worker-2:\nstack of 2\nworker-1:\nstack of 1"
-    assert put_first((OTHER, HUNG), f"worker-{1}") == (HUNG, OTHER)
-    assert join_nodes(put_first((HUNG, OTHER), "10.0.3.7")) == "worker-1:\nstack of 1\nworker-2:\nstack of 2"
+    assert join_nodes((HUNG, OTHER)) == "worker-1:\nstack of 1\nworker-2:\nstack of 2"
     assert join_nodes((HUNG, NodeOutput("worker-2", ""))) == "stack of 1"
     assert join_nodes(()) == ""
 

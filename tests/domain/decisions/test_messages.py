@@ -11,7 +11,7 @@ from functions.domain.decisions.messages import channels_for, post, post_hold, t
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Mode, Reason
-from functions.domain.model.incidents import AlertRef, Document, Hold
+from functions.domain.model.incidents import AlertRef, Document
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.entrypoints.checks import last_matches
@@ -138,14 +138,14 @@ KEYS = ("grafana#1|fp-1|paused", "grafana#1|fp-2|paused")
 )
 def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     """The same reason, within the hour, whatever was told for others."""
-    told = {key.replace("paused", code): Hold(code, NOW - age_s) for key, (code, age_s) in zip(KEYS, holds, strict=False)}
+    told = {key.replace("paused", code): NOW - age_s for key, (code, age_s) in zip(KEYS, holds, strict=False)}
     document = Document("d", holds=told)
     assert was_told_recently(document, (FIRST, SECOND), Reason.PAUSED, NOW) is recently
     assert not was_told_recently(document, (), Reason.PAUSED, NOW), "of no alerts nothing was told"
     after = held(FIRST, SECOND, to=document)
     assert {message.id for message in after.to_tell} == (set() if recently else {"m-paused@team", "m-paused@pager"})
-    new = dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW))
-    kept = {key: one for key, one in told.items() if NOW - one.at < 3600.0}
+    new = dict.fromkeys(KEYS, NOW)
+    kept = {key: one for key, one in told.items() if NOW - one < 3600.0}
     assert after.holds == (told if recently else kept | new)
     assert held(FIRST, SECOND, to=document, always=True).to_tell
 
