@@ -40,6 +40,7 @@ Sample = tuple[Labels, float]
 
 @lru_cache(maxsize=1)
 def find_wrong(ports: Ports, scheduler: LocalScheduler, _moment: float) -> tuple[str, ...]:
+    """The parts that are ill, in words for strangers."""
     parts = {
         "the store can't be written": ports.store.check(timeout_s=CHECK_S),
         "wake-ups can't be written": scheduler.check(timeout_s=CHECK_S),

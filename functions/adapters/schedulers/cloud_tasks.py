@@ -72,6 +72,7 @@ class CloudTasks(Struct, frozen=True):
 
 
 def _ask(method: str, path: str, timeout_s: float, content: Any = None) -> dict[str, Any]:
+    """Call the Cloud Tasks API, and return the JSON object that it answers with."""
     return _SERVICE.ask(method, f"/v2/{quote(path, safe='/:')}", timeout_s=timeout_s, json=content).object()
 
 

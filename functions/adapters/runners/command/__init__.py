@@ -123,6 +123,7 @@ class Command(Struct, frozen=True):
         raise Unavailable(SYSTEM, Text("the command has not begun yet"), late=True)
 
     def _read_tail(self, run: str) -> tuple[str, ...]:
+        """The last lines, masked."""
         output = mask(redact(runs.read_output(runs.folder_of(self.path), int(run))))
         lines = [line[:LINE] for line in output.split("\n") if line.strip()]
         return tuple(lines[-TAIL_LINES:])

@@ -104,6 +104,7 @@ class State(Struct, frozen=True):
 
 
 def folder_of(path: str) -> Path:
+    """The folder of the runs of this history."""
     return Path(f"{Path(path).absolute()}-runs")
 
 
@@ -114,6 +115,7 @@ def create_order(folder: Path, run: int, argv: Sequence[str], not_after: float |
 
 
 def ask_to_end(folder: Path, run: int, by: str) -> None:
+    """Ask the supervisor to end the run."""
     with suppress(FileNotFoundError):
         _write(folder, run, os.O_APPEND, abort=by)
 
@@ -164,6 +166,7 @@ def read_output(folder: Path, run: int) -> str:
 
 
 def remove_files(folder: Path, run: int) -> None:
+    """Remove the journal and the output of a run."""
     for ending in ("jsonl", "out"):
         with suppress(OSError):
             (folder / f"{run}.{ending}").unlink()

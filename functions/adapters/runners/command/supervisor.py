@@ -34,6 +34,7 @@ def read_entries(journal: int) -> list[dict[str, Any]]:
 
 
 def append(journal: int, **entry: Any) -> None:
+    """Append a line to the journal."""
     os.write(journal, json.dumps(entry).encode() + b"\n")
 
 

@@ -103,6 +103,7 @@ class Connection(Struct, frozen=True):
 
 
 def connect(settings: Rundeck, timeout_s: float) -> Connection:
+    """What the calls for one question share: the settings and the deadline."""
     return Connection(settings, time.monotonic() + timeout_s)
 
 
@@ -133,6 +134,7 @@ def without_empty(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def start(to: Connection, job: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """Start the job, and return the execution as Rundeck describes it. Raises as `ask` does."""
     return ask(to, "POST", f"job/{quote(job, safe='')}/run", json={"options": options}).object()
 
 

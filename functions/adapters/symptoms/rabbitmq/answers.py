@@ -64,6 +64,7 @@ class Traffic(Struct, frozen=True):
 
 
 def traffic_of(stats: Traffic | list[Any]) -> Traffic:
+    """The counters; none in an empty list."""
     return stats if isinstance(stats, Traffic) else Traffic()
 
 
@@ -198,6 +199,7 @@ class User(Struct, frozen=True):
 
 
 def good(outcome: Answer | Exception) -> Answer:
+    """The answer if it is a success; otherwise raises Denied or Unavailable."""
     if isinstance(outcome, Exception):
         raise outcome
     if outcome.status in FORBIDDEN:
@@ -248,4 +250,5 @@ def _not_allowed(answer: Answer) -> Denied:
 
 
 def named(queue: QueueRef) -> Text:
+    """A queue's name in errors."""
     return Text("'{queue}' in vhost '{vhost}'", queue=queue.keys["queue"], vhost=queue.keys["vhost"])

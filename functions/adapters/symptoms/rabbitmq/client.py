@@ -195,6 +195,7 @@ def to_snapshot(queue: QueueRef, totals: Answer | Exception, page: Page | Unknow
 
 
 def read_page(outcome: Answer | Exception) -> Page | Unknown:
+    """The queue's page, or why it can't be read."""
     return _read(outcome, Page, Text("the queue's page can't be read"))
 
 

@@ -172,6 +172,7 @@ def to_series(*parts: Samples) -> observations.Samples:
 def add_channels(
     snapshot: QueueSnapshot, queue: QueueRef, own: Mapping[str, Consumer], pages: Sequence[ChannelPage]
 ) -> QueueSnapshot:
+    """The snapshot with the channels that have these pages."""
     channels = tuple(_to_channel(queue, own[page.name], page) for page in pages if page.name in own)
     return replace(snapshot, channels=channels)
 
@@ -232,6 +233,7 @@ def _with_connection(channel: Channel, answer: Answer | Exception | None) -> Cha
 
 
 def with_nodes(snapshot: QueueSnapshot, nodes: Answer | Exception) -> QueueSnapshot:
+    """The snapshot with the cluster's nodes."""
     try:
         members = read(nodes, list[Node])
     except (Denied, Unavailable) as error:
