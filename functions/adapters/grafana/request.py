@@ -6,15 +6,18 @@ Alertmanager signs nothing: it sends basic or bearer, as Grafana may. Both use t
 Upstream adds fields often, so all others are ignored."""
 
 import hmac
+import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Literal, Protocol
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.config.settings import Auth, Hmac
 from functions.domain.model.alerts import Alert
@@ -146,7 +149,19 @@ def parse(body: bytes) -> tuple[Alert, ...]:
         raise BadRequest(413, f"The body has more than {MOST_ALERTS} alerts: set Max Alerts in the contact point.")
     source = f"{payload.external_url}#{'' if payload.org_id is None else payload.org_id}"
     from_test = bool(payload.group_key) and ("{" not in payload.group_key or bool(TEST_KEY.fullmatch(payload.group_key)))
-    return tuple(_alert(alert, source, place, from_test=from_test) for place, alert in enumerate(payload.alerts))
+    alerts = tuple(_alert(alert, source, place, from_test=from_test) for place, alert in enumerate(payload.alerts))
+    return tuple(_with_links(alert, payload.external_url) for alert in alerts) if payload.version == "4" else alerts
+
+
+def _with_links(alert: Alert, external: str) -> Alert:
+    """An Alertmanager's alert with links to its pages; its `generatorURL` is Prometheus' graph. One that leads to the sender
+    itself is Grafana's, which sends this form for an imported Alertmanager."""
+    graph, base = alert.generator_url, _link(external.rstrip("/"))
+    if not base or graph.startswith(base):
+        return alert
+    matchers = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in sorted(alert.labels.items()))
+    of_alert, of_silence = (f"{base}/#/{page}?filter={quote(f'{{{matchers}}}', safe='')}" for page in ("alerts", "silences/new"))
+    return replace(alert, panel_url=graph, generator_url=of_alert, silence_url=of_silence)
 
 
 def _alert(alert: _Alert, source: str, place: int, *, from_test: bool) -> Alert:

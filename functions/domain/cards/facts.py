@@ -24,9 +24,9 @@ UNHELPED = (Reason.LEDGER_UNKNOWN, Reason.RUNNER_CLOCK, Reason.ZOMBIE_EXECUTION,
 BY_HAND = {CardKind.HELD, CardKind.ESCALATED, CardKind.ESCALATED_AGAIN, CardKind.NOT_APPROVED, CardKind.DECLINED}
 
 LINKS: Mapping[str, Text] = {
-    "panel": Text("Panel"),
+    "panel": Text("Graph"),
     "dashboard": Text("Dashboard"),
-    "alert": Text("Alert rule"),
+    "alert": Text("Alert"),
     "runbook": Text("Runbook page"),
     "silence": Text("Silence"),
 }

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -61,6 +62,18 @@ def test_notification_of_grafana_in_full():
         panel_url=f"{url}/d/rmq-overview?from=1795558075000&orgId=1&to=1795561678327&viewPanel=12",
     )  # fmt: skip
     assert parse(RECORDINGS["02-hmac-timestamp-firing"].body) == (alert,)
+
+
+def test_an_alertmanager_s_alert_leads_to_its_graph_itself_and_its_silence():
+    """As Alertmanager's own pages write a filter. Grafana sends the same form for an imported one, with links of its own."""
+    (alert,) = parse(RECORDINGS["am-01-firing-basic"].body)
+    place = quote("{" + ",".join(f'{name}="{value}"' for name, value in sorted(alert.labels.items())) + "}", safe="")
+    assert alert.panel_url.startswith("http://prometheus.example.com:9090/graph?g0.expr=rabbitmq_queue_messages_ready")
+    assert alert.generator_url == f"http://alertmanager.example.com:9093/#/alerts?filter={place}"
+    assert alert.silence_url == f"http://alertmanager.example.com:9093/#/silences/new?filter={place}"
+    (imported, *_) = parse(RECORDINGS["27-imported-am-basic"].body)
+    assert (imported.silence_url, imported.panel_url) == ("", "")
+    assert "#" not in imported.generator_url
 
 
 NOT_ONE = "The body is not a notification: "

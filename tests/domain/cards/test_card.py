@@ -250,8 +250,8 @@ def test_links_lead_where_they_say():
     card_input = replace(card_input, incident=replace(card_input.incident, start_page=START_PAGE))
     labels = [label for label, _ in compose(card_input, replace(rules(), docs_url=DOCS)).links]
     assert labels == [
-        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "Details", "Panel",
-        "Dashboard", "Alert rule", "Runbook page", "Silence", "Root cause",
+        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "Details", "Graph",
+        "Dashboard", "Alert", "Runbook page", "Silence", "Root cause",
     ]  # fmt: skip
 
 
