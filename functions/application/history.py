@@ -24,7 +24,7 @@ from functions.runtime.errors import Denied
 from functions.runtime.parallel import Calls, unwrap
 
 LIST_S, LOAD_S = 30.0, 30.0
-SPANS_DAYS = (8, 64, 512, 4096)  # how far back to list the archive, one after the other, until there are enough records
+NEWEST_S = 365 * DAY_S  # how far back the newest records are looked for
 OPEN_READ = 200  # open documents that are read at most
 ARCHIVE_S = 120.0
 AT_ONCE = 16  # calls to the store, where many documents or records are read
@@ -151,11 +151,8 @@ def read_bodies(ports: Ports, paths: list[str], timeout_s: float) -> Iterator[tu
 
 
 def read_newest(ports: Ports, most: int, timeout_s: float) -> Records[Row]:
-    """Read the newest records; of a large archive it lists the names of a few days only. Raises Unavailable or Denied if the
-    store can't be read."""
-    begins = [ports.now() - days * DAY_S for days in SPANS_DAYS]
-    enough = (at for at in begins if len(ports.store.list_archive(since=write_day(at), timeout_s=timeout_s)) >= most)
-    return read_records(ports, next(enough, begins[-1]), most, partial(_to_row, ports, timeout_s), timeout_s)
+    """Read the newest records of a year. Raises Unavailable or Denied if the store can't be read."""
+    return read_records(ports, ports.now() - NEWEST_S, most, partial(_to_row, ports, timeout_s), timeout_s)
 
 
 def _to_row(ports: Ports, timeout_s: float, archived: Archive) -> Row:

@@ -201,8 +201,6 @@ def _start_evidence(ports: Ports, collect: events.Collect, looked_from: float, p
     if pause is not None:
         return EvidenceStarted(collect.tag, refusal=Text("the kill switch is on, or can't be read"))
     timeout_s = min(budget.at_most(START_EVIDENCE_S), collect.within_s - (ports.monotonic() - looked_from))
-    if timeout_s <= 0:
-        return EvidenceStarted(collect.tag, refusal=Text("too much time had passed since the last check"))
     try:
         run = ports.runner.start_evidence(collect.job, collect.options, tag=collect.tag, timeout_s=timeout_s)
     except Denied as denied:

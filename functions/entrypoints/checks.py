@@ -22,7 +22,7 @@ from functions.config.settings import Config, File, Named
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.decisions.step import Queues
 from functions.domain.health.stalls import say_stalls
-from functions.domain.model.alerts import NO_RUNBOOK_KEY, QueueRef, TurnedAway
+from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Mode
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import QueueSnapshot
@@ -212,27 +212,13 @@ def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:
         return [replace(finding_of_error(what, error), ok=False if isinstance(error, Denied) else None)]
 
 
-def last_matches(runbooks: Iterable[str], documents: Sequence[Document]) -> dict[str, float | None]:
-    """When each runbook last matched an alert, by what the documents note."""
-    noted = [document.matched for document in documents]
-    return {name: max((matched[name] for matched in noted if name in matched), default=None) for name in runbooks}
-
-
 def _check_alerts(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
-    """When each runbook last matched an alert, what was learned of its queues, and the newest suspicion that matched none."""
+    """What was learned of the queues of each runbook."""
     try:
         documents = load_documents(ports, document_keys(ports, timeout_s=timeout_s), timeout_s=timeout_s).readable
     except (Denied, Unavailable) as error:
-        return [finding_of_error("runbooks get alerts", error)]
-    now, findings = ports.now(), []
-    for name, at in last_matches(ports.rules.runbooks, documents).items():
-        detail = "no alert has matched it yet" if at is None else f"last {duration(max(now - at, 0.0))} ago"
-        findings.append(Finding(f"{name} gets alerts", True, detail))
-    findings += _check_watching(ports, documents, labels, timeout_s)
-    away = next((document.turned_away for document in documents if document.key == NO_RUNBOOK_KEY), TurnedAway())
-    if count := len(away.since(now - DAY_S)):
-        findings.append(Finding("every alert matches a runbook", None, f"{count} of the last day matched none", away.detail))
-    return findings
+        return [finding_of_error("queues were watched", error)]
+    return list(_check_watching(ports, documents, labels, timeout_s))
 
 
 def _check_watching(

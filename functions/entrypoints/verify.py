@@ -22,7 +22,7 @@ from functions.runtime.structs import convert
 VERIFY_BUDGET_S = 120.0
 HANDED_OVER_S = 30.0
 """Seconds for a list of alerts. The rest becomes a new list, behind the wake-ups of incidents that are due by then."""
-AGAIN_S = 60.0
+AGAIN_S = 20.0
 
 
 def verify(request: Request) -> Response:
@@ -72,26 +72,22 @@ def deliver(payload: str) -> None:
 
 def _decide_deferred(entries: list[dict[str, Any]]) -> None:
     """Decide alerts that the webhook had no time for, target by target. Undecided ones are handed over again."""
-    adapters, left, failed = current_adapters(), [], None
+    adapters, left = current_adapters(), []
     ends = adapters.monotonic() + HANDED_OVER_S
     for entry in entries:
-        if adapters.monotonic() >= ends:
-            left.append(entry)
-            continue
         try:
-            _decide_handed_over(adapters, entry)
-        except (Unavailable, Denied) as error:
-            failed = error
-            left.append(entry)
+            if adapters.monotonic() < ends:
+                _decide_handed_over(adapters, entry)
+                continue
+        except (Unavailable, Denied, ValidationError, KeyError) as error:
+            logs.event("ERROR", f"a wake-up failed and will be delivered again: {error}")
+        left.append(entry)
     if left:
-        adapters.wake(adapters.now() + (AGAIN_S if failed else 0.0), {"deferred": left}, timeout_s=STORE_S)
+        adapters.wake(adapters.now() + AGAIN_S, {"deferred": left}, timeout_s=STORE_S)
 
 
 def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
-    try:
-        alerts = convert(entry["alerts"], tuple[Alert, ...])
-    except (ValidationError, KeyError) as error:
-        raise Denied("scheduler", f"deferred alerts can't be read: {error}") from None
+    alerts = convert(entry["alerts"], tuple[Alert, ...])
     # They belonged to one target; with a changed configuration they may belong to several.
     groups = group_by_document(adapters.config.match_alerts(alerts))
     for number, (key, cases) in enumerate(groups.items()):

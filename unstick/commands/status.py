@@ -1,6 +1,6 @@
 """status: shows what is going on, what happened lately, and whether anything is paused."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -17,7 +17,6 @@ from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Rules
-from functions.entrypoints.checks import last_matches
 from functions.runtime.errors import Denied
 from unstick import output
 
@@ -48,6 +47,12 @@ class State(Struct, frozen=True):
     def wrong(self) -> bool:
         wrong = self.pause or self.escalated or self.unreadable or self.archive_unreadable
         return bool(wrong or any(map(self.overdue, self.open)))
+
+
+def last_matches(runbooks: Iterable[str], documents: Sequence[Document]) -> dict[str, float | None]:
+    """When each runbook last matched an alert, by what the documents note."""
+    noted = [document.matched for document in documents]
+    return {name: max((matched[name] for matched in noted if name in matched), default=None) for name in runbooks}
 
 
 @click.command()

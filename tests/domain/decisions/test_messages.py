@@ -14,9 +14,9 @@ from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.incidents import AlertRef, Document
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
-from functions.entrypoints.checks import last_matches
 from tests.support.worlds import scenes
 from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, case, document, moved, rules, runbook
+from unstick.commands.status import last_matches
 
 INCIDENT = scenes.incident()
 BOOK = runbook(notify=("team",), escalate=("pager", "team"), mention=("<!here>", "<users/all>"))
