@@ -22,7 +22,7 @@ from functions.domain.health import looks, recovery, stalls
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Decision
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import ExecutionHistory, Unknown
+from functions.domain.model.observations import ExecutionHistory
 from functions.domain.model.stalls import Standstill
 from functions.runtime.errors import Denied, Unavailable
 from tests.simulation.host import Host
@@ -161,12 +161,12 @@ def _unseen_is_nothing(right: Any) -> Any:
 def _looks_on(right: Any) -> Any:
     """What can't be read is looked at again at once, as long as it can't be read."""
 
-    def look_again(turn: Turn, unseen: Unknown) -> None:
-        right(turn, unseen)
+    def wait_for_history(turn: Turn, *rest: Any, **changes: Any) -> None:
+        right(turn, *rest, **changes)
         if turn.document.incident is not None:
             turn.change(due=turn.at)
 
-    return look_again
+    return wait_for_history
 
 
 def _posts_all(right: Any) -> Any:
@@ -216,7 +216,7 @@ VARIANTS = (
         frozenset({"auto", "sick", "one_clock"})),
     Variant("a message that two processes post", "once", ((deliver, "deliver_messages", _posts_all),), NO_FAULTS,
         frozenset({"auto", "sick", "suspected", "two_queues", "one_clock", "slow_chat"})),
-    Variant("checks without a pause", "every", ((endings, "look_again", _looks_on),), Faults(run_lost=0.9, history_down=0.9),
+    Variant("checks without a pause", "every", ((endings, "wait_for_history", _looks_on),), Faults(run_lost=0.9, history_down=0.9),
         UNDISTURBED),
     Variant("a stall that a new connection ended teaches", "learned", ((stalls, "look_again", _any_end_teaches),), NO_FAULTS,
         ALONE | {"is mended and hangs"}),

@@ -131,14 +131,10 @@ def likely_stuck(context: GuardContext) -> Decision | None:
     likely = _select(judged, Health.LIKELY)
     if context.runbook.mode is Mode.OBSERVE or not likely or _select(judged, Health.ILL):
         return None
-    if all(was_asked(context.document, state, judgement, context.now) for judgement, state in likely):
+    questions = (context.document.questions.get(question_key(state, judgement.proof)) for judgement, state in likely)
+    if all(asked_at is not None and context.now - asked_at < QUESTION_S for asked_at in questions):
         return hold(Reason.LIKELY_STUCK, _say(likely), tell=context.between)
     return Decision(Kind.ASK if context.rules.can_ask else Kind.HOLD, Reason.LIKELY_STUCK, _say(likely))
-
-
-def was_asked(document: Document, state: QueueState, judgement: Judgement, now: float) -> bool:
-    """Whether people were asked about this queue and verdict within a day."""
-    return now - document.questions.get(question_key(state, judgement.proof), -math.inf) < QUESTION_S
 
 
 def question_key(state: QueueState, proof: Proof | None) -> str:

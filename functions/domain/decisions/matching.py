@@ -119,7 +119,8 @@ def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert, name_q
     if runbook is None:
         return MatchedAlert(alert, reason=Reason.NO_RUNBOOK)
     try:
-        target, queue = render_target(runbook, runner_url, labels), name_queue(runbook.symptom, labels)
+        options = _render(runbook.restart.options, runbook.restart, labels)
+        target, queue = to_target(runbook.restart, runner_url, options), name_queue(runbook.symptom, labels)
     except NotRendered as refusal:
         return MatchedAlert(alert, runbook, reason=Reason.INVALID_OPTION, detail=refusal.text)
     return MatchedAlert(alert, runbook, target, queue)
@@ -134,11 +135,6 @@ def explain_mismatch(runbooks: Mapping[str, Runbook], labels: Mapping[str, str])
     names = dict.fromkeys(matcher.label for runbook in runbooks.values() for matcher in runbook.match)
     values = [f"{name}={shown(labels[name])}" if labels.get(name) else Text("no {label}", label=name) for name in names]
     return Text("the runbooks look at {labels}", labels=join(values[:LABELS_SHOWN], COMMA))
-
-
-def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
-    """The target of a runbook for an alert with these labels. Raises NotRendered."""
-    return to_target(runbook.restart, runner_url, _render(runbook.restart.options, runbook.restart, labels))
 
 
 def _render(templates: Mapping[str, str], job: Restart | EvidenceJob, labels: Mapping[str, str]) -> dict[str, str]:

@@ -83,14 +83,9 @@ def rises_in_both_halves(counter: Samples) -> bool:
     return bool(rise_of(counter[: middle + 1]) and rise_of(counter[middle:]))
 
 
-def recent_s(snapshot: QueueSnapshot) -> float:
-    """For how long work counts as recent: the time of two samples, or RECENT_S if that is longer."""
-    return max(RECENT_S, 2 * spacing_s(snapshot.ack_samples))
-
-
 def find_movement(symptom: Symptom, snapshot: QueueSnapshot) -> Phrase | None:
     """What was processed just now, if anything."""
-    within_s = recent_s(snapshot)
+    within_s = max(RECENT_S, 2 * spacing_s(snapshot.ack_samples))  # a working queue processes something in this time
     count = rise_within(snapshot.ack_samples, within_s)
     if count:
         return Text("processed in the last {seconds} s: {count}", seconds=round(within_s), count=count)
