@@ -216,8 +216,8 @@ VARIANTS = (
         frozenset({"auto", "sick", "one_clock"})),
     Variant("a message that two processes post", "once", ((deliver, "deliver_messages", _posts_all),), NO_FAULTS,
         frozenset({"auto", "sick", "suspected", "two_queues", "one_clock", "slow_chat"})),
-    Variant("checks without a pause", "every", ((endings, "wait_for_history", _looks_on),), Faults(run_lost=0.9, history_down=0.9),
-        UNDISTURBED),
+    Variant("checks without a pause", "every", ((endings, "wait_for_history", _looks_on),),
+        Faults(run_lost=0.9, history_down=0.9), UNDISTURBED),
     Variant("a stall that a new connection ended teaches", "learned", ((stalls, "look_again", _any_end_teaches),), NO_FAULTS,
         ALONE | {"is mended and hangs"}),
 )  # fmt: skip

@@ -28,7 +28,6 @@ from functions.domain.model.stalls import StallKind
 from functions.runtime.text import Phrase, Text
 
 CURVE_POINTS = 120
-CONSUMERS_CHARACTERS = 2000  # of the consumers' ids that a document keeps
 SAMPLE_LATE_S = 1.0  # the broker collects every 5 s, a little late at times. A check that comes too early costs another 5 s.
 SOONEST_S = 1.0
 LATE_FOR_S = 30.0  # seconds after which a problem that should pass by itself is reported to people
@@ -163,10 +162,9 @@ def note_snapshot(state: QueueState, reading: Reading) -> QueueState:
 
 
 def before_restart(snapshot: QueueSnapshot) -> QueueSnapshot:
-    """The part of the last snapshot before a restart to keep: the figures, and the consumers, to recognize new ones."""
-    fits = sum(map(len, snapshot.consumer_ids or ())) <= CONSUMERS_CHARACTERS
-    snapshot = replace(snapshot, ack_samples=(), depth_samples=(), history=QueueHistory(), channels=None, blind=None, unseen=None)
-    return snapshot if fits else replace(snapshot, consumer_ids=None)
+    """The figures of the last snapshot before a restart."""
+    snapshot = replace(snapshot, ack_samples=(), depth_samples=(), history=QueueHistory(), consumer_ids=None)
+    return replace(snapshot, channels=None, blind=None, unseen=None)
 
 
 def extend(curve: Samples, at: float, value: int, samples: Samples) -> Samples:

@@ -63,7 +63,7 @@ def judge_recovery(runbook: Runbook, snapshot: Reading, state: QueueState, since
     polled = state.looks.polled or (snapshot.polled and not state.looks.consumed)
     state = replace(state, looks=replace(state.looks, polled=polled))
     after = _note_movement(state, snapshot, age_s, at)
-    consumers = _count_consumers(snapshot, state.before, after, age_s)
+    consumers = _count_consumers(snapshot, after, age_s)
     # A restart that may have cost messages is not judged before their returns are counted.
     may_lose = state.before is not None and state.before.returns is not None
     well = is_well(runbook.recovered, snapshot.depth, consumers, polled=polled)
@@ -257,15 +257,13 @@ def _was_redelivered(channel: Channel) -> bool:
     return begun > 0 or work[-1][1] < 2 * (channel.held + again[-1][1])
 
 
-def _count_consumers(snapshot: QueueSnapshot, before: QueueSnapshot | None, after: AfterRestart, age_s: float) -> int | None:
-    """The number of consumers that certainly exist after the restart: soon after it, those that connected since."""
-    if age_s >= SETTLED_S:
-        present = len(snapshot.consumer_ids) if snapshot.consumer_ids is not None else snapshot.consumers
-        # Consumers can't be seen, but somebody took messages after the restart ended.
-        return 1 if present is None and after.moved_at is not None else present
-    if snapshot.consumer_ids is None or before is None or before.consumer_ids is None:
+def _count_consumers(snapshot: QueueSnapshot, after: AfterRestart, age_s: float) -> int | None:
+    """The number of consumers that certainly exist after the restart; before SETTLED_S those of before may still be shown."""
+    if age_s < SETTLED_S:
         return None
-    return len(set(snapshot.consumer_ids) - set(before.consumer_ids))
+    present = len(snapshot.consumer_ids) if snapshot.consumer_ids is not None else snapshot.consumers
+    # Consumers can't be seen, but somebody took messages after the restart ended.
+    return 1 if present is None and after.moved_at is not None else present
 
 
 def _may_be_gone(before: QueueSnapshot | None, snapshot: QueueSnapshot) -> bool:
