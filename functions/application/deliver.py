@@ -68,7 +68,6 @@ def redact_card(card: Card, public_url: str) -> Card:
 
 
 def _post_in_order(ports: Ports, document: Document, messages: list[Message], timeout_s: float, done: DeliveryProgress) -> None:
-    """Post one channel's messages in order. Stop at the first failure, or when the time is up."""
     ends = ports.monotonic() + timeout_s
     for message in messages:
         left_s = ends - ports.monotonic()

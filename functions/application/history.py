@@ -105,7 +105,6 @@ def to_record(archived: Archive) -> Record:
 
 
 def _escalated(record: Record, document: Document) -> Record:
-    """With the document's escalation if it is about this incident, and holds restarts back still."""
     escalation = document.escalation
     return replace(record, escalation=escalation) if escalation and escalation.incident == record.incident.id else record
 
@@ -136,7 +135,6 @@ def find(ports: Ports, incident_id: str, timeout_s: float) -> Record | None:
 
 
 def _day_of(incident_id: str) -> float | None:
-    """When the day began that is in the id (`make_incident_id`)."""
     try:
         return timegm(time.strptime(incident_id[:16], "%Y%m%d-%H%M%S-")) // DAY_S * DAY_S
     except ValueError:

@@ -80,7 +80,6 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
 
 
 def _mask_tail(history: Any, patterns: tuple[str, ...]) -> Any:
-    """The history, whose log lines are also masked by the patterns of unstick.yaml and the values of its secrets."""
     if not isinstance(history, ExecutionHistory) or not history.tail:
         return history
     tail = redact("\n".join(history.tail))

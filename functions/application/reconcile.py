@@ -135,7 +135,6 @@ def _write_ahead_and_save(ports: Ports, loaded: Loaded, change: events.Step, bud
 
 
 def _to_wake_up(key: str, due: float) -> dict[str, Any]:
-    """The content of a wake-up: the document, and the `due` that it is for."""
     return {"target": key, "due": due}
 
 
@@ -197,10 +196,11 @@ def _abort(ports: Ports, tag: str, mismatch: Mismatch, timeout_s: float) -> Star
 
 
 def _start_evidence(ports: Ports, collect: events.Collect, looked_from: float, pause: Any, budget: Budget) -> EvidenceStarted:
-    """Start the evidence job once, unless the kill switch is on or can't be read."""
     if pause is not None:
         return EvidenceStarted(collect.tag, refusal=Text("the kill switch is on, or can't be read"))
     timeout_s = min(budget.at_most(START_EVIDENCE_S), collect.within_s - (ports.monotonic() - looked_from))
+    if timeout_s <= 0:
+        return EvidenceStarted(collect.tag, refusal=Text("too much time had passed since the last check"))
     try:
         run = ports.runner.start_evidence(collect.job, collect.options, tag=collect.tag, timeout_s=timeout_s)
     except Denied as denied:

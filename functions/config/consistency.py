@@ -52,7 +52,6 @@ def _check_systems(top: Mapping[str, Any], file: File, *, on_cloud_run: bool) ->
 
 
 def _check_places(file: File, *, on_cloud_run: bool) -> Mistakes:
-    """What only a local store settles, and where none can be."""
     properties = file_schema()["properties"]
     for key in ("scheduler", "signing_keys"):
         if not getattr(file, key) and file.store.name != LOCAL:

@@ -112,7 +112,6 @@ def _unescaped(text: str) -> str:
 
 
 def _filled(places: Callable[[str], Any]) -> Callable[[str], str]:
-    """Read a text with places to fill in, which `places` finds; it raises ValueError for what is none."""
 
     def read_template(text: str) -> str:
         if not text or CONTROL.search(text):

@@ -136,7 +136,6 @@ def _unanswered(question: Question, error: Exception) -> Finding:
 
 
 def _check_configuration(ports: Adapters) -> Iterator[Finding]:
-    """Settings that are valid, but may not be intended."""
     rules, count = ports.rules, len(ports.rules.runbooks)
     yield Finding("the file has no mistakes", True, f"{count} runbook{'s' * (count != 1)}")
     for earlier, later in combinations(rules.runbooks.values(), 2):
@@ -179,7 +178,6 @@ def _is_open_http(url: str) -> bool:
 
 
 def _check_secret(place: str, secret: SecretRef) -> list[Finding]:
-    """Check whether the secret can be read; its value is never shown."""
 
     def look() -> Finding:
         value = secret.read()
@@ -192,7 +190,6 @@ def _check_secret(place: str, secret: SecretRef) -> list[Finding]:
 
 
 def _check_runner(ports: Adapters, runbook: Runbook, alert: Mapping[str, str], timeout_s: float) -> list[Finding]:
-    """Check the jobs, and where one can be limited to a host, whether it knows those of the queue's consumers."""
     ends, consumers = ports.monotonic() + timeout_s, frozenset[str]()
     if runbook.restart.holder:
         adapter = ports.symptoms[runbook.symptom.kind]
@@ -213,7 +210,6 @@ def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:
 
 
 def _check_alerts(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
-    """What was learned of the queues of each runbook."""
     try:
         documents = load_documents(ports, document_keys(ports, timeout_s=timeout_s), timeout_s=timeout_s).readable
     except (Denied, Unavailable) as error:

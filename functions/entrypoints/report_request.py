@@ -65,7 +65,6 @@ def _what(body: bytes) -> str:
 
 
 def _check(ports: Adapters) -> dict[str, Any]:
-    """Ask every system, log the lines, and post failures to the report's channels, else to `notify`."""
     lines = checks.ask_all(checks.questions(ports, {}, CHECK_S), CHECK_S, lambda: None)
     findings, failed = _as_json(lines), [line for line in lines if line.finding.ok is False]
     if not failed:

@@ -45,7 +45,6 @@ def verify(request: Request) -> Response:
 
 
 def _read_wake_up(request: Request) -> object:
-    """The value of `wake` in the body; None if it has none, as from Cloud Scheduler."""
     body = read_body(request)
     try:
         content = json.loads(body)
