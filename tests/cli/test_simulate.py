@@ -88,7 +88,9 @@ def test_a_seen_file_stands_in_for_the_systems(here: Line, content: object, reas
     assert decision["reason"] == reason
     assert detail in decision["detail"]
     if reason == "cooldown":
-        assert decision["again_at"] == pytest.approx(here.json("simulate", FIRING, "--offline", code=1)[0]["at"] + 300, abs=1)
+        assert decision["again_at"] == pytest.approx(here.json("simulate", FIRING, "--offline", code=1)[0]["at"] + 60, abs=1), (
+            "a look a minute"
+        )
 
 
 @pytest.mark.parametrize(
