@@ -91,7 +91,7 @@ LOCAL = re.sub(r"cloud_storage:\n    bucket: \S+", "local: {path: unstick.db}", 
     [
         (None, "mine.yaml is missing"),
         (b"", "is empty"),
-        (EXAMPLE.encode("utf-16"), "not UTF-8"),
+        (EXAMPLE.encode("utf-16"), "can't be read as UTF-8"),
         (EXAMPLE.replace("mode: observe", "mode: watch").encode(), "\nmine.yaml:38: runbooks[0].mode is not one of"),
         (LOCAL.encode(), "store is local"),
         (EXAMPLE.replace("Asia/Tokyo", "posix/Asia/Tokyo").encode(), "time_zone is"),
