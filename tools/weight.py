@@ -61,7 +61,7 @@ NO_CODE = {
 }
 Row = tuple[str, int, int | None]
 
-STANDS = {"lines of functions/": 18_740, "lines of tests/": 33_320}
+STANDS: dict[str, int] = {}
 """Rows that are still over their limit, and what they may weigh until then. Amounts only go down."""
 
 
