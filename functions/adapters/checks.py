@@ -54,13 +54,17 @@ def compare_hosts(
 
 def explain_refusal(what: str, symptom: Symptom, labels: Mapping[str, str], refusal: NotRendered) -> Finding:
     """The line for what these labels don't name: unknown as long as one is missing, which an alert has."""
-    names = dict.fromkeys(name for template in symptom.keys.values() for name in template_labels(template))
+    remedy = "An alert with these labels restarts nothing: fix the label in the alert, or `symptom` in the runbook."
+    return find_missing(what, symptom.keys.values(), labels) or Finding(what, False, refusal.text, remedy)
+
+
+def find_missing(what: str, templates: Iterable[str], labels: Mapping[str, str]) -> Finding | None:
+    """The line for templates of which some labels are missing."""
+    names = dict.fromkeys(name for template in templates for name in template_labels(template))
     missing = [name for name in names if not labels.get(name)]
-    if not missing:
-        remedy = "An alert with these labels restarts nothing: fix the label in the alert, or `symptom` in the runbook."
-        return Finding(what, False, refusal.text, remedy)
-    detail = f"its name comes with the alert; missing here: the label{'s' * (len(missing) > 1)} {' and '.join(missing)}"
-    return Finding(what, None, detail, "To check one, add: " + " ".join(f"--label {name}=..." for name in missing))
+    detail = f"it comes with the alert; missing here: the label{'s' * (len(missing) > 1)} {' and '.join(missing)}"
+    remedy = "To check one, add: " + " ".join(f"--label {name}=..." for name in missing)
+    return Finding(what, None, detail, remedy) if missing else None
 
 
 def check_store(

@@ -95,13 +95,14 @@ def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
 
 
 def _ask_about(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> Iterator[Question]:
-    alert = _alert_of(runbook, labels)
+    alert = alert_of(runbook, labels)
     name, symptom = runbook.name, runbook.symptom
     yield Question(ports.config.runner.name, partial(_check_runner, ports, runbook, alert, timeout_s), name)
     yield Question(symptom.kind, partial(ports.symptoms[symptom.kind].check, symptom, alert, timeout_s=timeout_s), name)
 
 
-def _alert_of(runbook: Runbook, labels: Mapping[str, str]) -> dict[str, str]:
+def alert_of(runbook: Runbook, labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels of an alert of the runbook, as far as they are known."""
     return {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="} | dict(labels)
 
 
@@ -224,7 +225,7 @@ def _check_watching(
     runbooks, queues = ports.rules.runbooks, dict[str, QueueRef]()
     for name, runbook in runbooks.items():
         with suppress(NotRendered):  # the queue comes with the alert
-            queues[name] = ports.symptoms[runbook.symptom.kind].name_queue(runbook.symptom, _alert_of(runbook, labels))
+            queues[name] = ports.symptoms[runbook.symptom.kind].name_queue(runbook.symptom, alert_of(runbook, labels))
     others: Queues = {
         queue.key: (queue, runbooks[name]) for name, queue in queues.items() if runbooks[name].mode is not Mode.AUTO
     }

@@ -1,6 +1,9 @@
 """`check`: everything is asked, nothing is changed, and each mistake comes with its remedy."""
 
+import json
+import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +13,11 @@ from functions.adapters.checks import HOLDER_HOSTS
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.ports import Finding
 from functions.domain.model.incidents import Document
+from functions.domain.model.observations import Execution
 from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef
-from testbed.doubles.rundeck import Job
-from testbed.doubles.rundeck.state import Option
+from testbed.doubles.rundeck import INCIDENT, Job, Option
 from testbed.patience import wait_until
 from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, job_id, runbook
 from tests.cli.conftest import Line
@@ -133,6 +136,49 @@ def test_lines_that_runbooks_share_stand_once(here: Line) -> None:
     assert taken["runbooks"] == ["mail-delivery", "other"]
     wrong = [one for one in answer if one["ok"] is False and not one["what"].startswith("evidence: ")]
     assert {tuple(one["runbooks"]) for one in wrong} == {("other",)}
+
+
+RUNS, OPINION = "its job runs and writes something", "its opinion is understood"
+SURE, STRANGE = "unstick {tag} healthy 3 tasks are for later", "unstick 20261201-081500-0a1b2c3d.evidence stuck no"
+ONE = {"shard": "1"}
+EVIDENCE = [
+    # how the job is, what it writes, more labels, whether its line and that of its opinion are right, and what the first says
+    ({}, "x", {}, None, ..., "missing here: the label shard"),
+    ({}, "x", {"shard": "1-"}, False, ..., "option s (from label shard): it does not match its `allow` pattern"),
+    ({}, f"a\n{SURE}", ONE, True, True, "execution 1: unstick"),
+    ({}, STRANGE, ONE, True, None, "execution 1: unstick"),
+    ({"action": None}, "", ONE, False, ..., "execution 1 wrote nothing"),
+    ({}, False, ONE, False, ..., "execution 1 ended as failed: Failed"),
+    ({"nodes": "tags: none"}, "x", ONE, False, ..., "execution 1 ended as failed: No matched nodes"),
+    ({"duration_s": math.inf}, "x", ONE, False, ..., "its job had not ended after 1 s"),
+    ({"enabled": False}, "x", ONE, False, ..., "executions are disabled"),
+]
+
+
+@pytest.mark.parametrize(("how", "written", "labels", "ok", "opinion", "said"), EVIDENCE)
+def test_evidence_jobs_are_run_if_wanted(
+    here: Line, how: dict[str, Any], written: Any, labels: dict[str, str], ok: bool | None, opinion: Any, said: str
+) -> None:
+    """Each once, and read as an incident would; such a run is no restart. Without --run nothing is started."""
+    job = Job(job_id("stack"), options=(Option("q"), Option("s"), Option(INCIDENT)), begins="", guard=False)
+    how = {"action": lambda options: written and written.format(tag=options[INCIDENT])} | how
+    here.rundeck.state.jobs[job.id] = replace(job, **how)
+    options, allow = {"q": "${labels.queue}", "s": "${labels.shard}", "h": "${holder.host}"}, {"q": ".*", "s": "[0-9]", "h": ".*"}
+    evidence = {"job": job.id, "options": options, "allow": allow, "within": "1s", "opinion": True}
+    here.configured(runbook("mail-delivery", evidence=evidence))
+    given = (*MAIL, *(word for name, value in labels.items() for word in ("--label", f"{name}={value}")))
+    here.run("check", *given)
+    assert here.rundeck.posts() == []
+    findings = json.loads(here.run("check", "--run", "--json", *given).stdout)["findings"]
+    first, *others = [one for one in findings if one["system"] == "Evidence of mail-delivery"]
+    assert (first["ok"], said in first["detail"], bool(first["remedy"])) == (ok, True, ok is not True), first
+    assert first["what"] == (RUNS if "disabled" not in said else "Evidence of mail-delivery can be asked")
+    assert [(one["what"], one["ok"]) for one in others] == ([] if opinion is ... else [(OPINION, opinion)])
+    runs = list(here.rundeck.state.runs.values())
+    assert [run.job for run in runs] == [job.id] * ("1" in said)
+    for run in runs:
+        assert run.options[INCIDENT].startswith("check-")
+        assert Execution("1", "", "", tag=run.options[INCIDENT]).is_evidence
 
 
 def test_a_secret_that_a_server_echoes_is_not_shown(here: Line) -> None:

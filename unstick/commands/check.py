@@ -1,36 +1,52 @@
 """check: checks configuration, secrets, and every system with the permissions that Unstick needs there. Changes nothing."""
 
-import click
-from msgspec.structs import asdict
+import time
+from collections.abc import Mapping
+from functools import partial
 
-from functions.application.ports import Finding
-from functions.domain.model.runbooks import Rules
+import click
+from msgspec.structs import asdict, replace
+
+from functions.adapters.checks import find_missing
+from functions.application.observe import READ_EVIDENCE_S, read_evidence
+from functions.application.ports import Budget, Finding
+from functions.bootstrap import Adapters
+from functions.domain.decisions.evidence import tag_of, with_reading
+from functions.domain.decisions.matching import HOLDER_HOST, render_evidence
+from functions.domain.model.codes import Phase
+from functions.domain.model.incidents import Incident
+from functions.domain.model.observations import EvidenceReading
+from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 from functions.entrypoints import checks
-from functions.entrypoints.checks import Line
 from unstick import output
 
 MARKS = {True: ("ok", "ok"), None: ("?", "warn"), False: ("FAILED", "wrong")}
 LABEL_HELP = "A label that alerts have, to check the queue that it names. May be repeated."
+REMEDY = "See its output. Rundeck's role needs `run` on the nodes, and `storage: read` on their keys (infra/rundeck/README.md)."
 
 
 @click.command()
 @output.options
 @output.timeout_option(15.0, 120, "How long each system may take; all are asked at once.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help=LABEL_HELP)
+@click.option("--run", "is_run", is_flag=True, help="Run the evidence jobs, too, which change nothing, and read what they write.")
 @click.option("--only-wrong", is_flag=True, help="Leave out what is right.")
-def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[str, ...], only_wrong: bool) -> None:
+def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[str, ...], is_run: bool, only_wrong: bool) -> None:
     """Say what is right, what is wrong, and how to fix it.
 
     First the configuration, all its mistakes at once. Then every secret, without showing any. Then every system, with
     exactly the permissions that Unstick needs there: the runner's token and each runbook's jobs (their options, and the
     guard against late starts, which `mode: auto` requires of the restart), RabbitMQ's queues, the store, the scheduler and
-    the chats. Nothing is started, posted or changed; what the test of the store writes is removed again.
+    the chats. Nothing is posted or changed, and only --run starts something; what the test of the store writes is removed again.
     """
-    ports = output.load_adapters(config_path)
-    questions = checks.questions(ports, output.named_values("--label", labels), timeout_s)
-    with output.progress("asking every system", len(questions)) as advance, output.logs_to_stderr():
-        asked = checks.ask_all(questions, timeout_s, advance)
-        lines = _find_double_signs(ports.rules) + asked
+    ports, values = output.load_adapters(config_path), output.named_values("--label", labels)
+    questions = checks.questions(ports, values, timeout_s)
+    runs = [(book, job) for book in ports.rules.runbooks.values() if (job := book.evidence) and is_run]
+    with output.progress("asking every system", len(questions) + len(runs)) as advance, output.logs_to_stderr():
+        lines = _find_double_signs(ports.rules) + checks.ask_all(questions, timeout_s, advance)
+        for book, job in runs:  # one after the other: they may share a job that runs once at a time
+            ask = partial(_run_evidence, ports, book, job, checks.alert_of(book, values))
+            lines += checks.ask_all([checks.Question(f"Evidence of {book.name}", ask)], job.within_s + READ_EVIDENCE_S, advance)
     failed = sum(line.finding.ok is False for line in lines)
     if as_json:
         findings = [{"system": line.system, "runbooks": line.runbooks, **asdict(line.finding)} for line in lines]
@@ -43,17 +59,36 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
         raise SystemExit(output.WRONG)
 
 
-def _find_double_signs(rules: Rules) -> list[Line]:
+def _run_evidence(ports: Adapters, book: Runbook, job: EvidenceJob, labels: Mapping[str, str]) -> list[Finding]:
+    """Run the job and read it as an incident of this alert does where nobody is known to hold a message."""
+    what, evidence, now = "its job runs and writes something", render_evidence(job, labels), ports.now()
+    if evidence.missing:
+        refused = Finding(what, False, evidence.missing, "Compare the labels with evidence.allow.")
+        return [find_missing(what, [value.replace(HOLDER_HOST, "") for value in job.options.values()], labels) or refused]
+    incident = Incident(f"check-{now * 1000:.0f}", Phase.COLLECTING, now, book.name, (), ())
+    tag, budget = tag_of(incident), Budget(ports, ports.monotonic() + job.within_s + READ_EVIDENCE_S)
+    run = ports.runner.start_evidence(job.job, evidence.options, tag=tag, timeout_s=job.within_s)
+    incident = replace(incident, evidence=replace(evidence, asked_at=now, until=now + job.within_s, execution=run))
+    while (reading := read_evidence(ports, incident, budget) or EvidenceReading()).awaited:
+        time.sleep(0.5)
+    evidence = with_reading(incident.evidence or evidence, reading, ports.now(), tag if job.opinion else "")
+    detail = ": ".join((str(evidence.missing or f"execution {run.id}"), *evidence.lines[-1:]))
+    findings = [Finding(what, not evidence.missing, detail, f"{REMEDY} {run.url}".rstrip())]
+    if job.opinion and not evidence.missing:
+        told = [f"{each.host or 'it'} is {'healthy' if each.healthy else 'stuck'}: {each.reason}" for each in evidence.opinions]
+        remedy = f"Where it is sure, its last line must be `unstick {tag} healthy REASON`, or `stuck` (docs/evidence.md)."
+        findings.append(Finding("its opinion is understood", bool(told) or None, "; ".join(told) or "it has none", remedy))
+    return findings
+
+
+def _find_double_signs(rules: Rules) -> list[checks.Line]:
     """Matchers such as `service==mail`, which look for a value that begins with the sign."""
-    return [
-        Line(name, Finding("match", ok=None, detail=f"looks for the value `{value}`", remedy="Write one `=`."), (name,))
-        for name, runbook in rules.runbooks.items()
-        for value in (matcher.value for matcher in runbook.match)
-        if value.startswith("=")
-    ]
+    found = [(name, each.value) for name, book in rules.runbooks.items() for each in book.match if each.value.startswith("=")]
+    said = "looks for the value `{}`".format
+    return [checks.Line(name, Finding("match", None, said(value), "Write one `=`."), (name,)) for name, value in found]
 
 
-def _print(lines: list[Line], *, only_wrong: bool) -> None:
+def _print(lines: list[checks.Line], *, only_wrong: bool) -> None:
     system = ""
     every = {runbook for line in lines for runbook in line.runbooks}
     for line in lines:

@@ -206,6 +206,10 @@ class Call:
         self.needs(46)
         return as_json(200, pages.meta(self.state, self.job(number, "Read"), may=self.may))
 
+    def project_meta(self, project: str) -> Reply:
+        self.needs(46)
+        return as_json(200, pages.project_meta(self.state, project, may=self.may))
+
     def definition(self, number: str) -> Reply:
         body = self.double.definitions.get(number) or pages.definition(self.job(number, "Read"))
         return Reply(200, yaml.safe_dump(body).encode(), "text/yaml;charset=UTF-8")
@@ -253,6 +257,7 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"job/([^/]+)", Call.definition),
     ("GET", r"project/([^/]+)/executions", Call.project_list),
     ("GET", r"project/([^/]+)/resources", Call.nodes),
+    ("GET", r"project/([^/]+)/meta", Call.project_meta),
     ("POST", r"project/([^/]+)/jobs/import", Call.import_jobs),
     ("POST", r"tokens/([^/]+)", Call.create_token),
     ("GET", r"tokens", Call.tokens),

@@ -144,6 +144,17 @@ def meta(state: State, job: Job, *, may: set[str]) -> list[dict[str, Any]]:
     ]
 
 
+def project_meta(state: State, project: str, *, may: set[str]) -> list[dict[str, Any]]:
+    admin = dict.fromkeys(("configure", "admin", "app_admin", "export", "scm_export", "import", "scm_import"), False)
+    types = {"job": dict.fromkeys(("delete", "create"), "create" in may), "event": {"read": "events" in may}}
+    return [
+        {"data": {"project": admin, "types": types}, "name": "authz"},
+        {"data": {"executionsEnabled": project not in state.disabled_projects, "scheduleEnabled": True}, "name": "config"},
+        {"data": {"active": not state.passive}, "name": "sysMode"},
+        {"data": {"readmeDisplay": ["none"], "readme": {}, "motdDisplay": ["none"]}, "name": "message"},
+    ]
+
+
 def definition(job: Job) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = [{"script": GUARD}] if job.guard else []
     steps += [{"exec": "restart ${option.service}"}] * (job.steps - len(steps))

@@ -12,6 +12,7 @@ import requests
 import yaml
 from msgspec.structs import replace
 
+from functions.adapters.checks import HOLDER_HOSTS
 from functions.adapters.runners.rundeck import Rundeck as Settings
 from functions.adapters.runners.rundeck import checks
 from functions.application.ports import Finding
@@ -19,7 +20,7 @@ from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, Rundeck
 from testbed.patience import PATIENCE_S
-from tests.adapters.runners.systems import AT, SETTINGS, Said
+from tests.adapters.runners.systems import AT, SETTINGS, Said, recorded
 
 SHIPPED_JOB = Path(__file__).parents[3] / "infra" / "rundeck" / "job.yaml"
 OPTIONS_ARE = "the job declares the options that are sent"
@@ -30,6 +31,7 @@ RETRY = "only Unstick tries a restart again"
 DEFINITION = "the job's definition can be read"
 LASTS = "the token lasts for a week"
 CLOCK = "Rundeck's clock is within 30 s of ours"
+PROJECT_META = "project/de%2Fmo/meta?meta=*"
 STEP = "test $(date +%s) -le @option.unstick_not_after@ || exit 3"
 OPTIONS = tuple({"name": name} for name in ("service", "unstick_incident", "unstick_not_after"))
 
@@ -46,6 +48,7 @@ def job(said: Said) -> dict[str, Any]:
         "system/info": {"system": {"rundeck": {"version": "6.2.0", "apiversion": 59}}},
         "job/x/info": {"name": "mail", "group": "ops", "project": "de/mo", "enabled": True},
         "job/x/meta": [{"name": "other", "data": {"run": False}}, {"name": "authz", "data": {"run": True}}],
+        PROJECT_META: recorded("project-meta-46")["body"],
         "job/x/executions?max=1": {"paging": {"total": 7}, "executions": [{}]},
         "job/x": lambda _: yaml.safe_dump([job]).encode(),
         "": {"rd-1": {"node-executor": "local"}, "rd-2": {"always-set-pty": "true"}},  # the nodes of any filter
@@ -92,6 +95,37 @@ def test_the_option_that_limits_a_restart_to_a_host(
 
 
 @pytest.mark.parametrize(
+    ("allow", "consumers", "limits", "lost"),
+    [
+        ("mail-[12]", ("mail-1", "other"), {"regex": "mail-1"}, "mail-2"),  # a node
+        (r"10\.0\.3\.7", ("10.0.3.7", "10.0.3.8"), {"enforced": True, "values": [".*", "mail-2"]}, "10.0.3.7"),  # a consumer
+        (r"mail-2|(a\.b)|x.*|[cd]", (), {"regex": "mail-2"}, "a.b"),  # listed
+        ("mail-[12]", ("mail-1",), {"regex": "^mail-[0-9]$"}, ""),
+    ],
+)
+def test_the_option_takes_each_host_that_may_be_sent(
+    said: Said, job: dict[str, Any], allow: str, consumers: tuple[str, ...], limits: dict[str, Any], lost: str
+) -> None:
+    """Rundeck refuses a start for another one, and the incident learns it then."""
+    job["options"].append({"name": "host", "value": ".*", **limits})
+    said.bodies[""] = {name: {"node-executor": "local", "hostname": name} for name in ("mail-1", "mail-2")}
+    restart = Restart("x", {"service": "y"}, holder=HolderOption("host", allow))
+    lines = SETTINGS.check(restart, None, frozenset(consumers), auto=True, timeout_s=PATIENCE_S)
+    (line,) = [line for line in lines if line.what == HOLDER_HOSTS]
+    assert (line.ok, line.detail) == (
+        (False, f"host does not allow {lost}") if lost else (True, "1 of 1 match restart.holder.allow")
+    )
+
+
+@pytest.mark.usefixtures("said")
+def test_literal_options_of_evidence_are_compared(job: dict[str, Any]) -> None:
+    """What comes with the alert, or names the holder, is not known yet."""
+    job["options"] = [{"name": "service", "regex": "z"}, {"name": "host", "regex": "z"}]
+    line = check_evidence(EvidenceJob("x", {"service": "y", "host": "${holder.host}"}))[OPTIONS_ARE]
+    assert (line.ok, line.detail) == (False, "service does not allow y")
+
+
+@pytest.mark.parametrize(
     ("left_s", "ok", "said_of_it", "remedy"),
     [
         (7 * 86400 + 1, True, "it expires in 7 d 0 h", ""),
@@ -120,6 +154,8 @@ def test_clocks_may_be_half_a_minute_apart(said: Said, ahead_s: int, ok: bool, s
 MAY_NOT = Denied("Rundeck", "may not", code=DeniedCode.ACL, remedy="load the policy")
 GONE = Denied("Rundeck", "is not there", code=DeniedCode.JOB, remedy="compare the UUID")
 OTHER = "sent something other than what was asked for"
+PASSIVE = [{"name": "config", "data": {"executionsEnabled": True}}, {"name": "sysMode", "data": {"active": False}}]
+STOPS_NOTHING = "name: rd-1: 2; an abort or a time-out stops no command on rd-1, rd-2"
 RESOURCES = "project/de%2Fmo/resources?filter=name%3A%20rd-1"
 
 
@@ -137,7 +173,13 @@ RESOURCES = "project/de%2Fmo/resources?filter=name%3A%20rd-1"
         ("job/x/executions?max=1", {"paging": {"total": 1}, "executions": []}, checks.HISTORY, False, "1 executions", ""),
         ("job/x", MAY_NOT, DEFINITION, False, "may not", "load the policy"),
         *(("job/x", odd, DEFINITION, False, OTHER, "") for odd in (b"a: [", b"\xff", b"- 5", b"a: 5", b"")),
+        (PROJECT_META, recorded("project-meta-executions-disabled")["body"],
+            checks.STARTS, False, "executions are disabled", "Enable executions"),
+        (PROJECT_META, PASSIVE, checks.STARTS, False, "is in passive mode and starts nothing", "execution mode to active"),
+        (PROJECT_META, Denied("Rundeck", "refused the request"), checks.STARTS, None, "refused the request", ""),
         (RESOURCES, {}, checks.NODES, False, "no node of `name: rd-1` that the token may use", ""),
+        (RESOURCES, {"rd-1": {}, "rd-2": {"node-executor": "sshj-ssh", "always-set-pty": "false"}}, checks.NODES, None,
+            STOPS_NOTHING, "`always-set-pty: 'true'`"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("job")
@@ -182,6 +224,24 @@ DEFINITIONS = [
     (options({"name": "a", "required": True}), OPTIONS_ARE, False, "a is required"),
     (options({"name": "a", "value": "", "required": False, "secure": True}, "b"), OPTIONS_ARE, True, ""),
     (options({"name": "service", "secure": True}), OPTIONS_ARE, False, "service is secure, so the history does not show it"),
+    *(
+        (
+            {"options": [{"name": "service", **limits}, *OPTIONS[1:]]},
+            OPTIONS_ARE,
+            not said,
+            said and f"service does not allow {said}",
+        )
+        for limits, said in (
+            ({"values": ["z"]}, ""),
+            ({"enforced": True, "values": ["z"]}, "y"),
+            ({"enforced": True, "values": ["z", "y"], "regex": "z"}, ""),
+            ({"enforced": True}, ""),  # its values come from a URL
+            ({"regex": "[a-z]"}, ""),
+            ({"regex": "^[a-x]+$"}, "y"),
+            ({"regex": "y?x"}, "y"),  # the whole value counts
+            ({"regex": "(?!y).*"}, ""),  # RE2 doesn't know it
+        )
+    ),
     ({"retry": 2}, RETRY, None, "retry: 2"),
     ({"retry": {"retry": "${option.r}"}}, RETRY, None, "retry: ${option.r}"),
     ({"multipleExecutions": True}, ONCE, False, "several times at once"),
@@ -239,7 +299,9 @@ def test_rundeck_takes_every_job_that_is_shipped(double: Rundeck, settings: Sett
     )
     assert (answer.status_code, answer.json()["failed"]) == (200, [])
     (taken,) = answer.json()["succeeded"]
-    sent = {option["name"]: "x" for option in yaml.safe_load(file.read_text())[0]["options"] if option["name"] != INCIDENT}
+    sent = {
+        option["name"]: "${labels.x}" for option in yaml.safe_load(file.read_text())[0]["options"] if option["name"] != INCIDENT
+    }
     settings = replace(settings, token_expires="2999-01-01T00:00:00Z")
     if file.name.startswith("evidence-"):
         findings = check_evidence(EvidenceJob(taken["id"], sent), settings)
@@ -268,5 +330,6 @@ def test_policy_names_the_job_and_both_contexts() -> None:
     assert rule["equals"] == {"group": job["group"], "name": job["name"]}
     assert "run" in rule["allow"]
     assert project["for"]["resource"] == [{"equals": {"kind": kind}, "allow": ["read"]} for kind in ("event", "node")]
+    assert application["for"]["storage"] == [{"match": {"path": "keys/consumers/.*"}, "allow": ["read"]}]
     assert (project["context"], application["context"]) == ({"project": "demo"}, {"application": "rundeck"})
     assert project["by"] == application["by"]

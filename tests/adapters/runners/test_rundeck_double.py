@@ -23,7 +23,7 @@ CHECKOUT = {"service": "checkout"}
 RESTART, FAILS, MULTI, DISABLED, RETRY, MAX2 = (f"{n * 8}-{n * 4}-4{n * 3}-8{n * 3}-{n * 12}" for n in "123456")
 
 NOT_ASKED = (
-    "project-404", "project-executions", "project-meta", "project-running", "acl-200-empty-project", "acl-403-running-list",
+    "project-404", "project-executions", "project-running", "acl-200-empty-project", "acl-403-running-list",
     "job-definition-json", "job-info-xml", "output-text", "output-maxlines", "executions-disable", "executions-enable",
     "system-mode", "api-400-endpoint", "token-info", "token-list", "tokens-of-creator", "tokens-of-owner", "tokens-of-the-user",
 )  # fmt: skip

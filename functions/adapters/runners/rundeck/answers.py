@@ -59,8 +59,8 @@ _JOB = (
     Text("there is no such job, project or execution"),
     Text("Compare restart.job with the UUID on the job's page in Rundeck."),
 )
-_OFF = Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck.")
-_PASSIVE = (
+OFF = Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck.")
+PASSIVE = (
     Text("is in passive mode and starts nothing"),
     Text("Set Rundeck's execution mode to active. Until then its web interface starts nothing either."),
 )
@@ -81,9 +81,9 @@ ERRORS = (
     Refusal(404, "api.error.invalid.request", "", *_URL),
     Refusal(404, "api.error.", "", *_JOB, DeniedCode.JOB),
     Refusal(404, "", "", *_URL),
-    Refusal(400, "api.error.job.disabled", "", *_OFF),
+    Refusal(400, "api.error.job.disabled", "", *OFF),
     Refusal(400, "api.error.job.options-invalid", "", *_OPTION, quoted=True),
-    Refusal(400, "api.error.execution.failed", "PASSIVE", *_PASSIVE, DeniedCode.PASSIVE),
+    Refusal(400, "api.error.execution.failed", "PASSIVE", *PASSIVE, DeniedCode.PASSIVE),
     Refusal(409, "", "", Text("the job is already running"), "", DeniedCode.BUSY),
     Refusal(0, "", "", *_REFUSED, quoted=True),
 )

@@ -13,8 +13,10 @@ from msgspec.structs import replace
 from functions.adapters.checks import HOLDER_HOSTS, compare_hosts, finding_of, finding_of_error, name_evidence
 from functions.adapters.runners.rundeck import answers
 from functions.application.ports import Finding
+from functions.config.formats import pattern_mistake
 from functions.domain.model.observations import MAX_SKEW_S
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, HolderOption, Restart
+from functions.domain.texts.patterns import full_match
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 
@@ -23,11 +25,12 @@ if TYPE_CHECKING:
 
 WEEK_S = 7 * 86400.0
 META_VERSION = 46
-"""The first API version that has /job/ID/meta, which alone shows permissions without running anything."""
+"""The first API version that has `meta` of jobs and projects, which alone shows permissions without running anything."""
 ANSWERS = "Rundeck answers and takes the token"
 LASTS = "the token lasts for a week"
 JOB = "Rundeck's job exists and is enabled"
 MAY_RUN = "the token may run the job"
+STARTS = "Rundeck starts the jobs of the project"
 HISTORY = "the job's history can be read"
 NODES = "the job's node filter matches nodes"
 POLICY = "infra/rundeck/unstick.aclpolicy"
@@ -64,7 +67,7 @@ def check(
 
 
 def _check_job(
-    to: answers.Connection, job: str, options: Mapping[str, str], rules: Rules, compare: Callable[[Nodes], Finding] | None = None
+    to: answers.Connection, job: str, options: Mapping[str, str], rules: Rules, compare: Callable[..., Finding] | None = None
 ) -> Iterator[Finding]:
     """What can be found out about a job and its nodes; of a job that can't be read only that, since nothing else can then."""
     path, what = f"job/{quote(job, safe='')}", JOB
@@ -72,7 +75,9 @@ def _check_job(
         info = answers.mapping(_get(to, f"{path}/info"))
         name = answers.plain(f"{info.get('group') or ''}/{info.get('name')} in {info.get('project')}".lstrip("/"))
         yield Finding(JOB, info.get("enabled") is True, name, "enable the job's execution")
-        yield _unless_refused(MAY_RUN, lambda: _judge_permission(_get(replace(to, api_version=META_VERSION), f"{path}/meta")))
+        newer, project = replace(to, api_version=META_VERSION), f"project/{quote(str(info.get('project')), safe='')}"
+        yield _unless_refused(MAY_RUN, lambda: _judge_permission(_get(newer, f"{path}/meta")))
+        yield _unless_refused(STARTS, lambda: _judge_project(_get(newer, f"{project}/meta?meta=*")))
         yield finding_of(HISTORY, lambda: _judge_history(_get(to, f"{path}/executions?max=1")), UNREACHABLE)
         what = "the job's definition can be read"
         definition = _get_definition(to, path)
@@ -82,9 +87,10 @@ def _check_job(
     yield from rules(definition)
     node_filter = _fill_node_filter(definition, options)
     if node_filter:
-        yield _unless_refused(NODES, lambda: _judge_nodes(node_filter, _get_nodes(to, info, node_filter)))
+        yield _unless_refused(NODES, lambda: _judge_nodes(node_filter, _get_nodes(to, project, node_filter)))
     if compare:
-        yield finding_of(HOLDER_HOSTS, lambda: compare(_get_nodes(to, info, node_filter) if node_filter else {}), UNREACHABLE)
+        nodes = partial(_get_nodes, to, project, node_filter) if node_filter else dict[str, Any]
+        yield finding_of(HOLDER_HOSTS, lambda: compare(definition, nodes()), UNREACHABLE)
 
 
 def _unless_refused(what: str, ask: Callable[[], Finding]) -> Finding:
@@ -112,9 +118,9 @@ def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:
     return answers.mapping(jobs[0] if isinstance(jobs, list) and jobs else None)
 
 
-def _get_nodes(to: answers.Connection, info: Mapping[str, Any], node_filter: str) -> Nodes:
-    path = f"project/{quote(str(info.get('project')), safe='')}/resources?filter={quote(node_filter, safe='')}"
-    return answers.mapping(_get(to, path))
+def _get_nodes(to: answers.Connection, project: str, node_filter: str) -> Nodes:
+    nodes = answers.mapping(_get(to, f"{project}/resources?filter={quote(node_filter, safe='')}"))
+    return {name: node for name, node in nodes.items() if isinstance(node, dict)}
 
 
 def _fill_node_filter(definition: Mapping[str, Any], options: Mapping[str, str]) -> str:
@@ -154,13 +160,24 @@ def _check_expiry(settings: Rundeck, now: float) -> Finding:
     return Finding(LASTS, ends_at - now > WEEK_S, left, remedy)
 
 
-def _judge_permission(body: Any) -> Finding:
-    """By the part `authz` of the answer to `meta`, a list of {name, data}; unknown if it isn't there."""
+def _meta(body: Any, name: str) -> Mapping[str, Any]:
+    """A part of the answer to `meta`, a list of {name, data}; empty if it isn't there."""
     parts = [piece for piece in body if isinstance(piece, dict)] if isinstance(body, list) else []
-    allowed = next((answers.part(piece, "data").get("run") for piece in parts if piece.get("name") == "authz"), None)
+    return next((answers.part(piece, "data") for piece in parts if piece.get("name") == name), {})
+
+
+def _judge_permission(body: Any) -> Finding:
+    allowed = _meta(body, "authz").get("run")
     if allowed is False:
         return Finding(MAY_RUN, False, "its role lacks `run` on the job", f"allow `run` on the job ({POLICY})")
     return Finding(MAY_RUN, True if allowed is True else None, ABORTS)
+
+
+def _judge_project(body: Any) -> Finding:
+    switches = _meta(body, "config").get("executionsEnabled"), _meta(body, "sysMode").get("active")
+    if False in switches:
+        return Finding(STARTS, False, *(answers.OFF if switches[0] is False else answers.PASSIVE))
+    return Finding(STARTS, all(switches) or None)
 
 
 def _judge_history(body: Any) -> Finding:
@@ -169,15 +186,25 @@ def _judge_history(body: Any) -> Finding:
 
 
 def _judge_nodes(node_filter: str, nodes: Nodes) -> Finding:
-    shown = answers.plain(node_filter)
+    """Over SSH, the default, commands outlive an abort on a node without a terminal (measured on 6.1)."""
+    shown, bare = answers.plain(node_filter), [name for name in nodes if str(nodes[name].get("always-set-pty")).lower() != "true"]
+    if by_ssh := [name for name in bare if str(nodes[name].get("node-executor", "ssh")).endswith("ssh")]:
+        detail = f"{shown}: {len(nodes)}; an abort or a time-out stops no command on {answers.plain(', '.join(by_ssh))}"
+        return Finding(NODES, None, detail, "give these nodes the attribute `always-set-pty: 'true'` (infra/rundeck/README.md)")
     remedy = f"compare the job's node filter, the nodes' tags and the rule `node` of the policy ({POLICY})"
     detail = f"{shown}: {len(nodes)}" if nodes else f"no node of `{shown}` that the token may use"
     return Finding(NODES, bool(nodes), detail, remedy)
 
 
-def _compare_nodes(holder: HolderOption, consumers: frozenset[str], nodes: Nodes) -> Finding:
-    """By the attribute `hostname` of each node of the job's filter: what `hostname: ${option.NAME}` compares, as a whole."""
-    hosts = [answers.plain(str(node.get("hostname") or ""), 100) for node in nodes.values() if isinstance(node, dict)]
+def _compare_nodes(holder: HolderOption, consumers: frozenset[str], job: Mapping[str, Any], nodes: Nodes) -> Finding:
+    """By the attribute `hostname` of each node of the job's filter: what `hostname: ${option.NAME}` compares, as a whole. The
+    option must take each host that may be sent: of consumers, of nodes, and those that `allow` lists."""
+    hosts = [answers.plain(str(node.get("hostname") or ""), 100) for node in nodes.values()]
+    option, listed = _declared(job).get(holder.option, {}), re.findall(r"[\w.:-]*\w(?![^|)])", holder.allow.replace("\\", ""))
+    sent = sorted(host for host in consumers.union(hosts, listed) if full_match(holder.allow, host))
+    if refused := [host for host in sent if _refuses(option, host)]:
+        remedy = f"allow them in the option {holder.option} of the job, by its values or its regex"
+        return Finding(HOLDER_HOSTS, False, f"{holder.option} does not allow {', '.join(refused)}", remedy)
     remedy = "Give each node the address that RabbitMQ sees as its `hostname`, or leave `holder` out (infra/rundeck/README.md)."
     return compare_hosts(holder, consumers, hosts, "the nodes' `hostname` is", remedy)
 
@@ -185,7 +212,7 @@ def _compare_nodes(holder: HolderOption, consumers: frozenset[str], nodes: Nodes
 def _list_evidence_rules(evidence: EvidenceJob, job: Mapping[str, Any]) -> Iterator[Finding]:
     """An evidence job needs no guard against a late start."""
     own = {INCIDENT_OPTION} & _declared(job).keys()  # Rundeck keeps it if it isn't declared, too
-    yield _check_options(dict.fromkeys((*evidence.options, *own), "$"), job, "evidence.options")
+    yield _check_options({**evidence.options, **dict.fromkeys(own, "$")}, job, "evidence.options")
 
 
 def _list_rules(restart: Restart, job: Mapping[str, Any], *, auto: bool) -> Iterator[Finding]:
@@ -213,15 +240,23 @@ def _check_options(sent: Mapping[str, str], job: Mapping[str, Any], key: str) ->
     problems = [f"{name} is not declared" for name in sent if name not in declared]
     for name, option in declared.items():
         if name in sent:
-            allowed = [str(value) for value in option.get("values") or ()] if option.get("enforced") else []
-            refused = bool(allowed) and "$" not in sent[name] and sent[name] not in allowed
             problems += [f"{name} is secure, so the history does not show it"] * bool(option.get("secure"))
-            problems += [f"{name} does not allow {sent[name]}"] * refused
+            problems += [f"{name} does not allow {sent[name]}"] * ("$" not in sent[name] and _refuses(option, sent[name]))
         else:
             problems += [f"{name} has a default"] * bool(option.get("value"))
             problems += [f"{name} is required"] * bool(option.get("required"))
     remedy = f"declare plain options, name in {key} each that has a default or is required, and send only values that are allowed"
     return Finding("the job declares the options that are sent", not problems, answers.plain("; ".join(problems)), remedy)
+
+
+def _refuses(option: Mapping[str, Any], value: str) -> bool:
+    """Whether Rundeck does (ExecutionService.validateOptionValues), as far as can be told: not of values from a URL, nor by a
+    regex of Java that RE2 doesn't know. An empty value isn't sent."""
+    values, regex = [str(allowed) for allowed in option.get("values") or ()], str(option.get("regex") or "")
+    parts = value.split(str(option.get("delimiter") or ",")) if option.get("multivalued") else [value]
+    if option.get("enforced"):
+        return bool(values) and not {"", *values}.issuperset(parts)
+    return bool(regex) and not pattern_mistake(regex) and not all(full_match(regex, part) for part in parts if part)
 
 
 def _check_holder(name: str, job: Mapping[str, Any]) -> Finding:
