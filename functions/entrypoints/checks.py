@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,20 +14,21 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.checks import finding_of, finding_of_error
+from functions.adapters.checks import find_missing, finding_of, finding_of_error
 from functions.application.history import document_keys, load_documents
-from functions.application.observe import plan_queues
-from functions.application.ports import Chat, Finding, Query
+from functions.application.observe import READ_EVIDENCE_S, plan_queues, read_evidence
+from functions.application.ports import Budget, Chat, Finding, Query
 from functions.bootstrap import Adapters
 from functions.config.settings import Config, File, Named
-from functions.domain.decisions.matching import NotRendered
+from functions.domain.decisions.evidence import tag_of, with_reading
+from functions.domain.decisions.matching import HOLDER_HOST, NotRendered, render_evidence
 from functions.domain.decisions.step import Queues
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.codes import Mode
-from functions.domain.model.incidents import Document
-from functions.domain.model.observations import QueueSnapshot
-from functions.domain.model.runbooks import Runbook, Symptom
+from functions.domain.model.codes import Mode, Phase
+from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.observations import EvidenceReading, QueueSnapshot
+from functions.domain.model.runbooks import EvidenceJob, Runbook, Symptom
 from functions.domain.model.stalls import QueueStalls, StallKind
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
@@ -39,6 +41,9 @@ from functions.runtime.text import join
 SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body
 GRACE_S = 1.0  # seconds beyond the time-out of each system that all together may take
 CONSUMERS_HOST = re.compile(r"\[?([^\s\]]+?)\]?:\d+ -> ")  # its connection's name begins with it
+EVIDENCE_REMEDY = (
+    "See its output. Rundeck's role needs `run` on the nodes, and `storage: read` on their keys (infra/rundeck/README.md)."
+)
 DAY_S = 86400.0
 UNREACHABLE = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
 
@@ -95,15 +100,37 @@ def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
 
 
 def _ask_about(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> Iterator[Question]:
-    alert = alert_of(runbook, labels)
+    alert = _alert_of(runbook, labels)
     name, symptom = runbook.name, runbook.symptom
     yield Question(ports.config.runner.name, partial(_check_runner, ports, runbook, alert, timeout_s), name)
     yield Question(symptom.kind, partial(ports.symptoms[symptom.kind].check, symptom, alert, timeout_s=timeout_s), name)
 
 
-def alert_of(runbook: Runbook, labels: Mapping[str, str]) -> dict[str, str]:
-    """The labels of an alert of the runbook, as far as they are known."""
+def _alert_of(runbook: Runbook, labels: Mapping[str, str]) -> dict[str, str]:
     return {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="} | dict(labels)
+
+
+def run_evidence(ports: Adapters, book: Runbook, job: EvidenceJob, labels: Mapping[str, str]) -> list[Finding]:
+    """Run the job and read it as an incident of this alert does where nobody is known to hold a message."""
+    alert = _alert_of(book, labels)
+    what, evidence, now = "its job runs and writes something", render_evidence(job, alert), ports.now()
+    if evidence.missing:
+        refused = Finding(what, False, evidence.missing, "Compare the labels with evidence.allow.")
+        return [find_missing(what, [value.replace(HOLDER_HOST, "") for value in job.options.values()], alert) or refused]
+    incident = Incident(f"check-{now * 1000:.0f}", Phase.COLLECTING, now, book.name, (), ())
+    tag, budget = tag_of(incident), Budget(ports, ports.monotonic() + job.within_s + READ_EVIDENCE_S)
+    run = ports.runner.start_evidence(job.job, evidence.options, tag=tag, timeout_s=job.within_s)
+    incident = replace(incident, evidence=replace(evidence, asked_at=now, until=now + job.within_s, execution=run))
+    while (reading := read_evidence(ports, incident, budget) or EvidenceReading()).awaited:
+        time.sleep(0.5)
+    evidence = with_reading(incident.evidence or evidence, reading, ports.now(), tag if job.opinion else "")
+    detail = ": ".join((str(evidence.missing or f"execution {run.id}"), *evidence.lines[-1:]))
+    findings = [Finding(what, not evidence.missing, detail, f"{EVIDENCE_REMEDY} {run.url}".rstrip())]
+    if job.opinion and not evidence.missing:
+        told = [f"{each.host or 'it'} is {'healthy' if each.healthy else 'stuck'}: {each.reason}" for each in evidence.opinions]
+        remedy = f"Where it is sure, its last line must be `unstick {tag} healthy REASON`, or `stuck` (docs/evidence.md)."
+        findings.append(Finding("its opinion is understood", bool(told) or None, "; ".join(told) or "it has none", remedy))
+    return findings
 
 
 def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], None]) -> list[Line]:
@@ -225,7 +252,7 @@ def _check_watching(
     runbooks, queues = ports.rules.runbooks, dict[str, QueueRef]()
     for name, runbook in runbooks.items():
         with suppress(NotRendered):  # the queue comes with the alert
-            queues[name] = ports.symptoms[runbook.symptom.kind].name_queue(runbook.symptom, alert_of(runbook, labels))
+            queues[name] = ports.symptoms[runbook.symptom.kind].name_queue(runbook.symptom, _alert_of(runbook, labels))
     others: Queues = {
         queue.key: (queue, runbooks[name]) for name, queue in queues.items() if runbooks[name].mode is not Mode.AUTO
     }

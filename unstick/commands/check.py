@@ -1,28 +1,18 @@
 """check: checks configuration, secrets, and every system with the permissions that Unstick needs there. Changes nothing."""
 
-import time
-from collections.abc import Mapping
 from functools import partial
 
 import click
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
-from functions.adapters.checks import find_missing
-from functions.application.observe import READ_EVIDENCE_S, read_evidence
-from functions.application.ports import Budget, Finding
-from functions.bootstrap import Adapters
-from functions.domain.decisions.evidence import tag_of, with_reading
-from functions.domain.decisions.matching import HOLDER_HOST, render_evidence
-from functions.domain.model.codes import Phase
-from functions.domain.model.incidents import Incident
-from functions.domain.model.observations import EvidenceReading
-from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
+from functions.application.observe import READ_EVIDENCE_S
+from functions.application.ports import Finding
+from functions.domain.model.runbooks import Rules
 from functions.entrypoints import checks
 from unstick import output
 
 MARKS = {True: ("ok", "ok"), None: ("?", "warn"), False: ("FAILED", "wrong")}
 LABEL_HELP = "A label that alerts have, to check the queue that it names. May be repeated."
-REMEDY = "See its output. Rundeck's role needs `run` on the nodes, and `storage: read` on their keys (infra/rundeck/README.md)."
 
 
 @click.command()
@@ -45,7 +35,7 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     with output.progress("asking every system", len(questions) + len(runs)) as advance, output.logs_to_stderr():
         lines = _find_double_signs(ports.rules) + checks.ask_all(questions, timeout_s, advance)
         for book, job in runs:  # one after the other: they may share a job that runs once at a time
-            ask = partial(_run_evidence, ports, book, job, checks.alert_of(book, values))
+            ask = partial(checks.run_evidence, ports, book, job, values)
             lines += checks.ask_all([checks.Question(f"Evidence of {book.name}", ask)], job.within_s + READ_EVIDENCE_S, advance)
     failed = sum(line.finding.ok is False for line in lines)
     if as_json:
@@ -57,28 +47,6 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
         click.echo(f"\n{len(lines) - failed - unknown} ok, {unknown} to look at, {failed} failed")
     if failed:
         raise SystemExit(output.WRONG)
-
-
-def _run_evidence(ports: Adapters, book: Runbook, job: EvidenceJob, labels: Mapping[str, str]) -> list[Finding]:
-    """Run the job and read it as an incident of this alert does where nobody is known to hold a message."""
-    what, evidence, now = "its job runs and writes something", render_evidence(job, labels), ports.now()
-    if evidence.missing:
-        refused = Finding(what, False, evidence.missing, "Compare the labels with evidence.allow.")
-        return [find_missing(what, [value.replace(HOLDER_HOST, "") for value in job.options.values()], labels) or refused]
-    incident = Incident(f"check-{now * 1000:.0f}", Phase.COLLECTING, now, book.name, (), ())
-    tag, budget = tag_of(incident), Budget(ports, ports.monotonic() + job.within_s + READ_EVIDENCE_S)
-    run = ports.runner.start_evidence(job.job, evidence.options, tag=tag, timeout_s=job.within_s)
-    incident = replace(incident, evidence=replace(evidence, asked_at=now, until=now + job.within_s, execution=run))
-    while (reading := read_evidence(ports, incident, budget) or EvidenceReading()).awaited:
-        time.sleep(0.5)
-    evidence = with_reading(incident.evidence or evidence, reading, ports.now(), tag if job.opinion else "")
-    detail = ": ".join((str(evidence.missing or f"execution {run.id}"), *evidence.lines[-1:]))
-    findings = [Finding(what, not evidence.missing, detail, f"{REMEDY} {run.url}".rstrip())]
-    if job.opinion and not evidence.missing:
-        told = [f"{each.host or 'it'} is {'healthy' if each.healthy else 'stuck'}: {each.reason}" for each in evidence.opinions]
-        remedy = f"Where it is sure, its last line must be `unstick {tag} healthy REASON`, or `stuck` (docs/evidence.md)."
-        findings.append(Finding("its opinion is understood", bool(told) or None, "; ".join(told) or "it has none", remedy))
-    return findings
 
 
 def _find_double_signs(rules: Rules) -> list[checks.Line]:
