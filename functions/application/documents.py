@@ -11,7 +11,6 @@ from functions.domain.model.codes import VERSION, Ending, Phase
 from functions.domain.model.events import Step
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Slot, Storm
-from functions.domain.model.runbooks import STORM_S
 from functions.runtime.errors import Conflict, Denied
 from functions.runtime.structs import convert
 from functions.runtime.text import Text
@@ -115,7 +114,9 @@ def claim_slot(ports: Ports, slot: Slot, storm: Storm, timeout_s: float) -> None
     """Save this slot. Raises Conflict if none is free any more; Unavailable or Denied if that is unknown."""
     ends, limit = ports.monotonic() + timeout_s, 0
     for _ in range(TRIES):
-        others = tuple(other for other in storm.slots if other.target != slot.target and slot.at - other.at < STORM_S)
+        others = tuple(
+            other for other in storm.slots if other.target != slot.target and slot.at - other.at < ports.rules.storm_within_s
+        )
         limit = limit or max(ports.rules.storm_targets, len(others) + 1)  # the guard saw these too: people allow this restart
         if len(others) >= limit:
             break

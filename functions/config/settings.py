@@ -14,7 +14,7 @@ from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
 from functions.domain.model.runbooks import Rules, Runbook, Symptom
 from functions.runtime.secrets import SecretRef
-from functions.runtime.structs import adapter, convert, key, written
+from functions.runtime.structs import adapter, convert, duration, key, written
 
 A = TypeVar("A")
 LOCAL = "local"
@@ -80,7 +80,9 @@ class Grafana(Struct, frozen=True):
 
 class Storm(Struct, frozen=True, rename=key):
     targets: Annotated[int, Meta(ge=1, le=1000)] = 3
-    """Targets restarted within 10 minutes; the next one is held."""
+    """Targets restarted within `within`; the next one is held."""
+    within_s: Annotated[float, duration(1)] = 600.0
+    """How long a restart counts."""
 
 
 class Report(Struct, frozen=True):
@@ -146,6 +148,7 @@ class Config(File, frozen=True, kw_only=True, dict=True):
             runbooks={runbook.name: runbook for runbook in self.runbooks},
             notify=self.notify,
             storm_targets=self.storm.targets,
+            storm_within_s=self.storm.within_s,
             public_url=self.public_url,
             docs_url=self.docs_url,
             language=self.language,

@@ -22,10 +22,14 @@ Path = tuple[str | int, ...]  # keys and list indexes, from the top of the file
 Schema = Mapping[str, Any]
 REMOVED = {
     "budget": "Remove it: the webhook decides within 8 s, and leaves the rest to wake-ups",
+    "channels.*.ca": "Remove it, and let SSL_CERT_FILE name a file with these certificates beside the usual ones",
     "channels.*.type=teams": "Write `type: apprise`: its url takes the flow's whole URL as it is",
+    "grafana.annotations.ca": "Remove it, and let SSL_CERT_FILE name a file with these certificates beside the usual ones",
     "grafana.auth.hmac.tolerance": "Remove it, and keep both clocks right: a signed time may be off by 5 minutes",
     "grafana.max_body": "Remove it: a notification may have 8 MiB, which is 3,000 alerts (Max Alerts in the contact point)",
     "open_to_network": "Remove it, and send one of `machine_tokens` with each call of `verify`, `report` and `/metrics`",
+    "runbooks.*.escalate_further": "Name these channels in `escalate`: reminders go there too",
+    "runbooks.*.escalation": "Remove it: people are reminded every 15 minutes, three times at most",
     "runbooks.*.manual_minutes": "Remove it: the report says how long queues were stuck",
     "runbooks.*.remedies": "Remove it: a person decides after a restart that did not help (docs/rabbitmq.md)",
     "runbooks.*.symptom.prometheus.consumers": "Write it into `stuck`, such as sum(JOBS) > 0 and max(WORKERS) == 0",
@@ -33,12 +37,15 @@ REMOVED = {
     "runbooks.*.symptom.prometheus.done": "Write it into `stuck`, such as sum(JOBS) > 0 and sum(increase(DONE[1m])) == 0",
     "runbooks.*.symptom.prometheus.max_age": "Remove it: where figures are pushed, bound their age in `stuck` (docs/symptoms.md)",
     "runbooks.*.symptom.prometheus.max_messages": "Write it into `stuck`, such as sum(JOBS) > 10",
+    "runbooks.*.symptom.prometheus.name": "Remove it: messages show the values of the labels",
     "runbooks.*.symptom.rabbitmq.keeps=*": "Write never, or set `for` as long as the application may keep a message, in a queue "
     "and a runbook of its own",
     "runbooks.*.symptom.rabbitmq.window": "Remove it: a person is asked where RabbitMQ doesn't show how much one may hold",
+    "prometheus.ca": "Remove it, and let SSL_CERT_FILE name a file with these certificates beside the usual ones",
     "rundeck.api_version": "Remove it: Unstick speaks version 41, which each Rundeck from 4.0 on does",
     "rundeck.incident_option": "Remove it, and name the job's option unstick_incident",
     "rundeck.not_after_option": "Remove it, and name the job's option unstick_not_after",
+    "store.cloud_storage.prefix": "Remove it, and give Unstick a bucket of its own",
 }
 """What to do instead of a key that is gone. `*` stands for any one name or number; `KEY=VALUE` (with `*` in VALUE) for a value
 that is gone, such as a chat's `type`."""

@@ -26,7 +26,7 @@ rundeck:
   {url: https://rundeck.example.com/r, token: env://R, token_expires: '2026-12-26T11:15:56Z', ca: r.pem}
 rabbitmq: {url: http://127.0.0.1:15672, user: unstick, password: env://P, ca: q.pem}
 prometheus:
-  {url: https://mimir.example.com/p, user: '7', password: env://P, token: env://T, headers: {X-Scope-OrgID: m}, ca: p.pem}
+  {url: https://mimir.example.com/p, user: '7', password: env://P, token: env://T, headers: {X-Scope-OrgID: m}}
 store: {local: {path: unstick.db}}
 scheduler: {local: {path: unstick.db}}
 signing_keys: [env://K, env://L]

@@ -12,7 +12,7 @@ from functions.domain.model.codes import SETTLED, Mode, Reason
 from functions.domain.model.events import Decision, Kind, hold
 from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident
 from functions.domain.model.observations import MAX_SKEW_S, Execution, ExecutionHistory, Unknown
-from functions.domain.model.runbooks import STORM_S, Freeze
+from functions.domain.model.runbooks import Freeze
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Text, join, named
@@ -239,11 +239,11 @@ def too_many_targets(context: GuardContext) -> Decision | None:
         why = Text("the document `storm` can't be read: {why}", why=storm.why)
         return hold_as_unread(context, Reason.STORM_UNKNOWN, why, storm)
     others = (slot for slot in storm.slots if slot.target != context.document.key)
-    count = sum(context.now - slot.at < STORM_S for slot in others)
+    count = sum(context.now - slot.at < rules.storm_within_s for slot in others)
     if count < rules.storm_targets:
         return None
     likely = Text("other targets restarted within {minutes} min: {count}, so a shared cause is more likely")
-    return hold(Reason.TOO_MANY_TARGETS, likely.fill(minutes=STORM_S / 60, count=count))
+    return hold(Reason.TOO_MANY_TARGETS, likely.fill(minutes=rules.storm_within_s / 60, count=count))
 
 
 def mode(context: GuardContext) -> Decision | None:

@@ -55,9 +55,6 @@ class Restart(Struct, frozen=True, rename=key):
     """Restarts only the host that is proved to hold the messages."""
 
 
-STORM_S = 600.0  # how long ago other targets were restarted, at most, to count as restarts at once
-
-
 class EvidenceJob(Struct, frozen=True, rename=key):
     """A read-only job that collects evidence before the restart destroys it."""
 
@@ -192,6 +189,7 @@ class Rules(Struct, frozen=True):
     notify: tuple[str, ...] = ()
     """Channels for alerts without a runbook, and for runbooks that name none."""
     storm_targets: int = 3
+    storm_within_s: float = 600.0  # how long ago other targets were restarted, at most, to count as restarts at once
     public_url: str = ""
     docs_url: str = ""
     language: str = "en"

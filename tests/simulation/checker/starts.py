@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.runbooks import STORM_S
 from tests.simulation.checker.past import LOOK_AND_FENCE_S, SKEW_S, Past, Violation, incident_of, queues_of
 from tests.simulation.courses.held import TARGET
 from tests.simulation.courses.troubles import BLIND
@@ -87,7 +86,7 @@ def _storm(past: Past) -> list[Violation]:
                 continue
             if all(attempt.tag.startswith(record.incident.id) for attempt in record.incident.tries):
                 first.setdefault(record.incident.id, run)
-    within_s, limit = STORM_S - 2 * SKEW_S, past.world.rules.storm_targets
+    within_s, limit = past.world.rules.storm_within_s - 2 * SKEW_S, past.world.rules.storm_targets
     targets = {run.id: {one.target for one in first.values() if run.sent_at - within_s < one.sent_at <= run.sent_at}
                for run in first.values()}  # fmt: skip
     return [

@@ -277,8 +277,6 @@ class Prometheus(Struct, frozen=True):
     """Bearer token, such as a Grafana service account's."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """More headers, such as Mimir's `X-Scope-OrgID`; no secrets."""
-    ca: str = ""
-    """PEM file or folder of a private CA."""
 
     def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
         """What each queue's conditions say now, and of the last `for_s` seconds, or `reach_s`."""
@@ -307,7 +305,7 @@ class Prometheus(Struct, frozen=True):
 
             def get(path: str, left_s: float) -> Answer:
                 url, headers = self.url.rstrip("/") + path, {**self.headers, **bearer}
-                return request(SYSTEM, "GET", url, timeout_s=left_s, headers=headers, auth=auth, ca=self.ca)
+                return request(SYSTEM, "GET", url, timeout_s=left_s, headers=headers, auth=auth)
 
             return ask_all(SYSTEM, dict.fromkeys(paths, timeout_s), ends, get)
 
