@@ -151,10 +151,11 @@ TAKEN = Content(
     (Text("Unstick sends no more reminders."), holds.HANDS_OFF),
     words=Text("Taken"),
 )
+WORKS_AGAIN = Content("fine", Text("{subject} works again"), (Text("All its queues are healthy, whoever fixed it."),))
 TESTED = Content(
     "fine", Text("The test notification arrived"), (Text("The path from Grafana through Unstick to this chat works."),)
 )
-ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.NOT_APPROVED, CardKind.DECLINED}
+ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.RESOLVED, CardKind.NOT_APPROVED, CardKind.DECLINED}
 QUEUES, HOLDERS, PROOFS = queues.list_queues, queues.holders, queues.proofs
 
 KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[facts.Part, ...]]] = {
@@ -164,6 +165,7 @@ KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[f
     CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.restarts, HOLDERS, facts.since, facts.evidence)),
     CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.since)),
     CardKind.ACKNOWLEDGED: (TAKEN, (facts.since,)),
+    CardKind.RESOLVED: (WORKS_AGAIN, (QUEUES,)),
     CardKind.NOT_APPROVED: (holds.say_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restarts)),
     CardKind.DECLINED: (holds.say_declined, (QUEUES, facts.since, facts.restarts)),
     CardKind.TEST: (TESTED, ()),

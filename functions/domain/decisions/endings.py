@@ -281,7 +281,7 @@ def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState,
 
 def _to_escalation(document: Document, incident: Incident, card_input: CardInput) -> Escalation:
     """Queues that were escalated before stay so: the state of one queue says nothing about the target's others."""
-    own = tuple(QueueState(state.queue, state.runbook, card_input.at) for state in incident.queues)
+    own = [QueueState(state.queue, state.runbook, card_input.at, may_be_gone=state.may_be_gone) for state in incident.queues]
     queues = (*own, *_left_escalated(document, incident))
     due, nonce = card_input.at + REMINDED_EVERY_S, card_input.acknowledge_url.rpartition("#")[2]
     page = incident.start_page
@@ -289,7 +289,7 @@ def _to_escalation(document: Document, incident: Incident, card_input: CardInput
 
 
 def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> None:
-    """End an escalation whose queues are all healthy, whoever fixed them."""
+    """End an escalation whose queues are all healthy, whoever fixed them, and say so. An open incident says it by its own end."""
     document = turn.document
     if document.escalation is None or runbook is None:
         return
@@ -297,6 +297,9 @@ def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> None:
     runbooks = [be_patient(runbook, document.stalls.get(state.queue.key)) for state in queues]
     if queues and all(looks_well(book, turn.snapshot_of(state)) for book, state in zip(runbooks, queues, strict=True)):
         turn.document = replace(document, escalation=None)
+        if document.incident is None:
+            shown = replace(document.escalation, queues=turn.note_figures(document.escalation.queues))
+            _post_escalation(turn, CardKind.RESOLVED, shown, "resolved")
 
 
 def remind(turn: Turn) -> None:

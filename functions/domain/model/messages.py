@@ -17,6 +17,7 @@ class CardKind(StrEnum):
     ESCALATED = "escalated"
     ESCALATED_AGAIN = "escalated_again"
     ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
     NOT_APPROVED = "not_approved"
     DECLINED = "declined"
     TEST = "test"

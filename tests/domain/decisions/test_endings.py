@@ -419,7 +419,13 @@ def test_who_takes_it_is_told_in_its_thread_and_a_well_queue_reminds_nobody():
     for other in ("another", "inc-0", "inc-2"):
         assert moved(document, Acknowledged("anna", other), seen(), NOW + 60, PUBLIC).document == document
     result = woken(escalated(), NOW + AGAIN_S, seen(mail=well(NOW + AGAIN_S), now=NOW + AGAIN_S), with_rules=PUBLIC)
-    assert (result.document.escalation, result.document.to_tell) == (None, ())
+    assert result.document.escalation is None
+    assert {message.card.headline for message in result.document.to_tell} == {"No action needed: mail works again"}
+    lost = replace(document.escalation, queues=tuple(replace(state, may_be_gone=True) for state in document.escalation.queues))
+    again = woken(
+        replace(document, escalation=lost), NOW + AGAIN_S, seen(mail=well(NOW + AGAIN_S), now=NOW + AGAIN_S), with_rules=PUBLIC
+    )
+    assert again.document.to_tell[0].card.urgency == "plan", "messages may be gone"
 
 
 def test_while_an_incident_of_the_target_is_open_nobody_is_reminded():

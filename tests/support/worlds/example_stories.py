@@ -282,6 +282,7 @@ EXAMPLES: dict[str, CardInput] = {
         trigger=TRIGGER,
         escalation=replace(HANDED_OVER, told=1, due=None, taken_by="h.tanaka", taken_at=NOW + 1080),
     ),
+    "resolved": CardInput("resolved", NOW + 1800, RUNBOOK, TARGET, trigger=TRIGGER, escalation=replace(HANDED_OVER, queues=())),
     "not-approved": replace(held(Reason.AWAITING_APPROVAL), kind="not_approved", at=NOW + 1800),
     "declined": replace(
         held(Reason.DECLINED, "a deployment is under way until 03:40"),
