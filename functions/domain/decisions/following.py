@@ -23,6 +23,8 @@ from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import worded
 from functions.runtime.text import Phrase, Text, join, named
 
+NODE_ANSWERS_S = 60.0  # after a failure, such as of a node that doesn't answer: twice Rundeck's time-out for it
+
 
 def check_run(turn: Turn) -> None:
     """See whether the restart still runs, and how it ended."""
@@ -202,9 +204,12 @@ def _next_attempt(turn: Turn, how: How) -> None:
         tries = (*tries, attempt)
     guard_context = turn.guard_context(approved=incident.approval.overruled)
     guard_context = replace(guard_context, incident=replace(incident, tries=tries))
-    decision = decide(guard_context)
+    decision, looked = decide(guard_context), tuple(state for _, state in guard_context.judged)
     if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):
-        return _keep_verifying(turn, decision, tuple(state for _, state in guard_context.judged))
+        return _keep_verifying(turn, decision, looked)
+    if how != STUCK and decision.kind is Kind.RESTART and (left_s := NODE_ANSWERS_S - _age_s(turn)) > 0:
+        due = turn.at + min(turn.runbook.verify.every_s, left_s)
+        return turn.change(phase=Phase.RUNNING, due=due, queues=_note_looks(turn, looked))
     turn.change(tries=tries)
     turn.enter(Phase.WAITING)
 
@@ -217,5 +222,8 @@ def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ..
         return endings.escalate(turn, decision)
     if decision.reason in (Reason.ZOMBIE_EXECUTION, Reason.RUNNER_CLOCK):
         endings.tell_wait(turn, decision)
-    queues = zip(turn.incident.queues, looked, strict=True)
-    turn.change(due=turn.at + verify.every_s, queues=tuple(replace(state, looks=new.looks) for state, new in queues))
+    turn.change(due=turn.at + verify.every_s, queues=_note_looks(turn, looked))
+
+
+def _note_looks(turn: Turn, looked: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
+    return tuple(replace(state, looks=new.looks) for state, new in zip(turn.incident.queues, looked, strict=True))

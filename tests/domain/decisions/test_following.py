@@ -168,8 +168,15 @@ def test_a_retry_that_was_found_first_is_a_restart_where_the_history_shows_the_r
 
 
 def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
-    """The queue is still ill: attempt 2, the first stays on record; people open what blocks the next one."""
-    result = woken(RUNNING, NOW + 15, seen(FAILED, now=NOW + 15))
+    """The queue is still ill: attempt 2, the first stays on record; people open what blocks the next one. A node that doesn't
+    answer fails the job: a minute after its end it may."""
+    looks = [(float(after_s), seen(FAILED, now=NOW + after_s, mail=ill(NOW + after_s))) for after_s in range(15, 70, 15)]
+    for end in range(1, len(looks) + 1):
+        waits = through(RUNNING, looks[:end])
+        assert (starts(waits), kinds(waits.document), waits.document.due) == ([], [], min(looks[end - 1][0] + 15, 70) + NOW)
+    healed = [(after_s, seen(FAILED, now=NOW + after_s, mail=well(NOW + after_s))) for after_s in (30.0, 45.0, 60.0)]
+    assert last(through(RUNNING, [looks[0], *healed])) == (Ending.RECOVERED, None)
+    result = woken(waits.document, NOW + 70, seen(FAILED, now=NOW + 70, mail=ill(NOW + 70)))
     assert [act.tag for act in starts(result)] == ["inc-1.2"]
     assert [(one.tag, one.how) for one in result.document.incident.tries] == [("inc-1.1", "failed: failed")]
     assert result.document.incident.restarts == 1
