@@ -205,7 +205,7 @@ def _compare_nodes(holder: HolderOption, consumers: frozenset[str], job: Mapping
     if refused := [host for host in sent if _refuses(option, host)]:
         remedy = f"allow them in the option {holder.option} of the job, by its values or its regex"
         return Finding(HOLDER_HOSTS, False, f"{holder.option} does not allow {', '.join(refused)}", remedy)
-    remedy = "Give each node the address that RabbitMQ sees as its `hostname`, or leave `holder` out (infra/rundeck/README.md)."
+    remedy = "Give each node as `hostname` the address that RabbitMQ sees, without a port, or leave `holder` out (infra/rundeck)."
     return compare_hosts(holder, consumers, hosts, "the nodes' `hostname` is", remedy)
 
 
