@@ -33,8 +33,8 @@ class Job(Struct, frozen=True, rename=key):
     """The program and its arguments. `${option.NAME}` is an option of the runbook."""
     timeout_s: Annotated[float, duration(1, LONGEST_S)] = 300.0
     """Then it gets SIGTERM, five seconds later SIGKILL."""
-    defaults: Mapping[str, str] = field(default_factory=dict)
-    """Values of options that may be missing, such as that of `restart.holder`."""
+    defaults: Mapping[str, Annotated[str, written("optional-text")]] = field(default_factory=dict)
+    """Values of options that may be missing, such as that of `restart.holder`; an empty one too."""
 
 
 class Command(Struct, frozen=True):

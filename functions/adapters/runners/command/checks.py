@@ -13,7 +13,7 @@ from functions.adapters.checks import compare_hosts, finding_of_error, name_evid
 from functions.adapters.runners.command import runs
 from functions.adapters.sqlite import open_file
 from functions.application.ports import Finding
-from functions.domain.decisions.matching import template_options
+from functions.domain.decisions.matching import HOLDER_HOST, template_options
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, Restart
 from functions.runtime.errors import Denied, Unavailable
 
@@ -32,7 +32,8 @@ def check(
     """Check the commands of a runbook, and that commands can be started at all."""
     lines = [*_check_restart(settings, restart, consumers), _check_start(settings, timeout_s)]
     if evidence:
-        lines += name_evidence(_check_job(settings, evidence.job, dict.fromkeys(evidence.options, "$"), INCIDENT_OPTION), lines)
+        options = {name: value.replace(HOLDER_HOST, "") for name, value in evidence.options.items()}  # not always known
+        lines += name_evidence(_check_job(settings, evidence.job, options, INCIDENT_OPTION), lines)
     return lines
 
 

@@ -49,7 +49,7 @@ _COLUMNS = "id, job, tag, not_after, created_at, began_at, ended_at, status, exi
 
 
 def fill(job: Job, options: Mapping[str, str]) -> list[str]:
-    """The program and its arguments. Raises Denied for a value that is missing, or that a program or shell could misread."""
+    """The program and its arguments. Raises Denied for a value that is missing (empty without a default), or easily misread."""
     given = {**job.defaults, **{name: value for name, value in options.items() if value}}
     return [_fill_argument(template, given, is_program=not place) for place, template in enumerate(job.run)]
 
@@ -58,11 +58,11 @@ def _fill_argument(template: str, given: Mapping[str, str], *, is_program: bool)
     names = template_options(template)
     for name in names:
         if name not in given:
-            remedy = Text("Add {name} to the runbook's options, or to the command's `defaults`.", name=name)
+            remedy = Text("Add {name} to the runbook's options, or to the command's `defaults` (it may be '' there).", name=name)
             raise Denied(SYSTEM, Text("nothing fills in the option {name}", name=name), remedy=remedy)
     argument = OPTION.sub(lambda option: given[option[1]], template)
     is_option = argument.startswith("-") and not template.startswith("-")
-    if (names and is_program) or is_option or not all(_PLAIN.fullmatch(given[name]) for name in names):
+    if (names and is_program) or is_option or not all(_PLAIN.fullmatch(given[name] or "-") for name in names):
         what = Text("{template} could become something else than one argument: {value}", template=template, value=shown(argument))
         remedy = Text("Allow letters, digits and @%+=:,./_- only, and no dash in front (`allow` in the runbook).")
         raise Denied(SYSTEM, what, remedy=remedy)

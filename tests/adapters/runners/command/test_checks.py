@@ -7,11 +7,12 @@ import pytest
 from functions.adapters.runners.command import Command, Job, checks
 from functions.adapters.runners.command.runs import fill
 from functions.application.ports import Finding
-from functions.domain.model.runbooks import HolderOption, Restart
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart
 from functions.runtime.errors import Denied
 
 FINE = Job(("echo", "mail@${option.service}"), 60.0)
 BY_HOST = Job(("echo", "${option.host}"), 60.0, {"host": "all"})
+EMPTY = Job(("echo", "--to=${option.service}"), 60.0, {"service": ""})
 HOLDER = "the command can be limited to the host that hangs"
 OUTLIVES = "a command outlives a restart of Unstick"
 LIMIT_S = 10.0
@@ -37,6 +38,10 @@ def findings(tmp_path, monkeypatch):
         pytest.param(Restart("gone"), checks.PROGRAM, False, "install it, or write its whole path", id="no such program"),
         pytest.param(Restart("folder"), checks.PROGRAM, False, "let Unstick's user run it", id="nothing to run"),
         pytest.param(Restart("restart"), checks.OPTIONS, False, "Add service to the runbook's options", id="not filled in"),
+        pytest.param(
+            Restart("restart", {"service": ""}), checks.OPTIONS, False, "`defaults` (it may be", id="a fixed empty value"
+        ),
+        pytest.param(Restart("may-be-empty", {"service": ""}), checks.OPTIONS, True, "", id="an empty default"),
         pytest.param(Restart("restart", {"service": "-x y"}), checks.OPTIONS, False, "Allow letters", id="a fixed value"),
         pytest.param(
             Restart("restart", ON_LABELS, holder=HolderOption("host", "a|b")), HOLDER, False, "a default", id="no holder"
@@ -45,7 +50,9 @@ def findings(tmp_path, monkeypatch):
     ],
 )
 def test_each_mistake_is_found_with_what_to_do(findings, restart, what, ok, said):
-    line = findings(restart, **{"gone": Job(("/nowhere/restart-it",)), "folder": Job(("/",)), "by-host": BY_HOST})[what]
+    line = findings(
+        restart, **{"gone": Job(("/nowhere/restart-it",)), "folder": Job(("/",)), "by-host": BY_HOST, "may-be-empty": EMPTY}
+    )[what]
     assert line.ok is ok
     assert said in str(line.remedy)
 
@@ -57,6 +64,15 @@ def test_under_systemd_a_command_needs_a_unit_of_its_own(findings, monkeypatch):
     assert (findings.ok, str(findings.remedy)) == (None, "set command.systemd: true (docs/command.md)")
 
 
+def test_evidence_starts_without_a_host_that_nobody_knows(tmp_path):
+    """The option is left out then: the command needs a default."""
+    evidence = EvidenceJob("evidence", {"host": "${holder.host}", "fixed": "a b"}, {"host": ".*"})
+    for defaults, ok in (({}, False), ({"host": ""}, True)):
+        command = Command(str(tmp_path / "unstick.db"), {"evidence": Job(("echo", "${option.host}"), 60.0, defaults)})
+        lines = command.check(Restart("evidence", {"host": "a"}), evidence, frozenset(), auto=True, timeout_s=LIMIT_S)
+        assert [line.ok for line in lines if line.what == f"evidence: {checks.OPTIONS}"] == ([] if ok else [False])
+
+
 # --- options
 
 
@@ -66,11 +82,12 @@ def test_under_systemd_a_command_needs_a_unit_of_its_own(findings, monkeypatch):
         pytest.param("${option.service}", {"service": "mail"}, "mail", id="a whole argument"),
         pytest.param("--name=${option.service}", {"service": "-rf"}, "--name=-rf", id="the value of a fixed option"),
         pytest.param("${option.host}", {"host": ""}, "all", id="empty is missing"),
+        pytest.param("--to=${option.to}", {}, "--to=", id="an empty default"),
         pytest.param("${option.host}", {"host": "fe80::1%eth0"}, "fe80::1%eth0", id="an address"),
     ],
 )
 def test_options_are_filled_in(argument, options, filled):
-    assert fill(Job(("restart", argument), defaults={"host": "all"}), options) == ["restart", filled]
+    assert fill(Job(("restart", argument), defaults={"host": "all", "to": ""}), options) == ["restart", filled]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +102,7 @@ def test_options_are_filled_in(argument, options, filled):
         ),
         pytest.param(("echo", "${option.x}"), {"x": "${option.y}", "y": "z"}, MISREAD, id="never twice"),
         pytest.param(("echo", "${option.x}"), {}, "nothing fills in the option x", id="missing"),
+        pytest.param(("echo", "--x=${option.x}"), {"x": ""}, "nothing fills in the option x", id="empty"),
         pytest.param(("${option.x}", "a"), {"x": "sh"}, MISREAD, id="the program"),
     ],
 )

@@ -29,7 +29,7 @@ def configured(folder: Path, *, on_cloud_run: bool = False) -> Config:
     del whole["rundeck"]
     merged = whole | EXAMPLES[0]
     merged["command"] |= {"path": str(folder / "unstick.db"), "systemd": False}
-    merged["command"]["jobs"] |= EXAMPLES[1]
+    merged["command"]["jobs"] |= {**EXAMPLES[1], "empty": {"run": ["echo", "to=${option.host}"], "defaults": {"host": ""}}}
     return parse_config(yaml.safe_dump(merged), on_cloud_run=on_cloud_run)
 
 
@@ -49,6 +49,10 @@ def test_an_argument_that_nothing_fills_in_is_a_mistake_of_the_file(tmp_path, ar
     text = yaml.safe_dump(yaml.safe_load((ROOT / "infra/systemd/unstick.yaml").read_text()) | {"command": example})
     with pytest.raises(ConfigError, match=re.escape(f"command.jobs.a.run[1] {said}")):
         parse_config(text)
+
+
+def test_an_option_may_be_empty_by_its_default(tmp_path):
+    assert run_to_its_end(configured(tmp_path).runner.adapter, "empty") == ("succeeded", ("to=",))
 
 
 def run_to_its_end(command: Command, job: str, **options: str) -> tuple[str, tuple[str, ...]]:
