@@ -43,7 +43,7 @@ LOST = "lost"
 """The status of a run that vanished without noting an end: nobody knows how far it came."""
 VOID_AFTER_S = 15.0  # a run that has not begun by then, and may no longer begin, is void. A supervisor begins within a second
 EVIDENCE_BEGINS_S = 60.0
-SHOWN_BYTES = 256 * 1024  # of its output
+SHOWN_BYTES = supervisor.KEPT_BYTES  # of its output
 KEPT_S = 40 * 86400.0  # more than the longest window of `limits.restarts`
 _COLUMNS = "id, job, tag, not_after, created_at, began_at, ended_at, status, exit, stopped_by"
 

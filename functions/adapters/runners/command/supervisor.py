@@ -19,6 +19,7 @@ from typing import Any
 
 POLL_S = 0.05
 KILL_AFTER_S = 5.0
+KEPT_BYTES = 256 * 1024  # of the output; on disk twice that, and what the command prints between two looks
 
 _stopped_by: list[str] = []
 
@@ -56,7 +57,8 @@ def supervise(folder: str, run: str) -> None:
     if order["not_after"] is not None and time.time() > order["not_after"]:
         append(journal, ended=time.time(), status="refused_late", exit=3)
         return
-    status, code = _run(order, journal, lock, os.open(f"{path}.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    status, code = _run(order, journal, lock, os.open(f"{path}.out", flags, 0o600))
     append(journal, ended=time.time(), status=status, exit=code, by="".join(_stopped_by[:1]))
 
 
@@ -71,6 +73,7 @@ def _run(order: dict[str, Any], journal: int, lock: int, output: int) -> tuple[s
     status, ends, kill_at = "", time.monotonic() + order["timeout_s"], float("inf")
     while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         time.sleep(POLL_S)
+        _keep_end(output)
         now = time.monotonic()
         if not status and (status := "aborted" if _is_stopped(journal) else "timedout" if now >= ends else ""):
             kill_at = now + KILL_AFTER_S
@@ -80,7 +83,17 @@ def _run(order: dict[str, Any], journal: int, lock: int, output: int) -> tuple[s
     if status:
         _signal(child.pid, signal.SIGKILL)  # children that outlived it
     code = child.wait()
+    _keep_end(output)
     return status or ("failed" if code else "succeeded"), code if code >= 0 else 128 - code
+
+
+def _keep_end(output: int) -> None:
+    """Cut a long output down to its end, while the command appends to it."""
+    if (size := os.fstat(output).st_size) > 2 * KEPT_BYTES:
+        end = os.pread(output, KEPT_BYTES, size - KEPT_BYTES)
+        os.ftruncate(output, 0)
+        with suppress(OSError):  # a full disk loses output, but must not end the run
+            os.write(output, end)
 
 
 def _signal(group: int, number: int) -> None:
