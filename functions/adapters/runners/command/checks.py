@@ -78,11 +78,13 @@ def _check_start(settings: Command, timeout_s: float) -> Finding:
         runs.launch(folder, run, systemd=settings.systemd, timeout_s=timeout_s)
         while not (state := runs.read_state(folder, run, may_void=False)).status and time.monotonic() < ends:
             time.sleep(0.05)
+        said = runs.read_output(folder, run)
     except OSError as error:
         return Finding(START, False, str(error), f"let Unstick's user write {folder} and run systemctl")
     except (Denied, Unavailable) as error:
         return finding_of_error(START, error, "check what else uses the file, and `systemctl status`")
     finally:
         runs.remove_files(folder, run)
-    detail = "" if state.status == "succeeded" else state.status or "nothing began"
-    return Finding(START, not detail, detail, f"if systemd starts them: unstick-run@.service has to name {folder}")
+    detail = "" if state.status == "succeeded" else said.strip() or state.status or "nothing began"
+    remedy = f"if systemd starts them: unstick-run@.service has to name {folder}, and this configuration"
+    return Finding(START, not detail, detail, remedy)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from functions.adapters.runners.command import Job
 
 SYSTEM = "command"
-_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
+_PLAIN = re.compile(f"{supervisor.PLAIN}+")
 UNIT = "unstick-run@{run}.service"
 SAID = 300  # characters of systemctl's error
 LOST = "lost"
