@@ -289,7 +289,8 @@ def _to_escalation(document: Document, incident: Incident, card_input: CardInput
 
 
 def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> None:
-    """End an escalation whose queues are all healthy, whoever fixed them, and say so. An open incident says it by its own end."""
+    """End an escalation whose queues are all healthy, whoever fixed them, and say so. An open incident says it by its own end; a
+    suspicion, whose end nobody is told, does not."""
     document = turn.document
     if document.escalation is None or runbook is None:
         return
@@ -297,7 +298,7 @@ def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> None:
     runbooks = [be_patient(runbook, document.stalls.get(state.queue.key)) for state in queues]
     if queues and all(looks_well(book, turn.snapshot_of(state)) for book, state in zip(runbooks, queues, strict=True)):
         turn.document = replace(document, escalation=None)
-        if document.incident is None:
+        if document.incident is None or document.incident.is_suspicion:
             shown = replace(document.escalation, queues=turn.note_figures(document.escalation.queues))
             _post_escalation(turn, CardKind.RESOLVED, shown, "resolved")
 

@@ -313,6 +313,13 @@ def test_an_escalation_ends_when_all_its_queues_are_well_whatever_was_held_since
     assert (moved(before, resolved(), seen(mail=well(), post=post)).document.escalation is None) == ends
 
 
+def test_a_suspicion_that_clears_does_not_end_an_escalation_silently():
+    """Of the suspicion nobody is told; whoever was called learns that it works again."""
+    suspected = case(labels={"alertname": "MaybeStuck", "unstick": "suspicion"}, fingerprint="fp-9")
+    result = moved(ESCALATED, alerted(suspected), seen(mail=well()))
+    assert (result.document.escalation, result.document.incident, kinds(result.document)) == (None, None, ["resolved"])
+
+
 def test_an_escalation_ends_by_a_person_and_by_a_day():
     """Resumed, it is reported where it was reported before, or to all, with who and why; after 24 hours it ends by itself."""
     result = moved(ESCALATED, Resumed("anna", "mended"))
