@@ -30,8 +30,8 @@ FIELDS_IN_SECTION = 10
 MENTION = re.compile(r"<(?:!(?:channel|here|everyone)|@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+)>")
 
 WRONG_TOKEN = {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
-HEADLINE_ONLY = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "thread_not_found"}
-"""Refusals of a card or of its thread: its headline is then posted to the channel."""
+REFUSED = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "thread_not_found"}
+"""Refusals of a thread or of a card: it is then posted to the channel, and if that is refused too, its headline."""
 LATER = {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited", "rate_limited"}
 REMEDIES = {
     "channel_not_found": "set `channel` to the channel's id and invite the bot into it",
@@ -66,12 +66,14 @@ class Slack(Struct, frozen=True):
         if self.token is None:
             self._post_to_webhook(message, timeout_s)
             return None
-        reply = {"thread_ts": thread, "reply_broadcast": card.urgency != "watch"} if thread else {}
-        ends = time.monotonic() + timeout_s
-        result = self._call(self.token, "chat.postMessage", {"channel": self.channel, **message, **reply}, ends)
-        if str(result.get("error")) in HEADLINE_ONLY:
-            thread, body = None, {"channel": self.channel, "text": message["text"]}
-            result = self._call(self.token, "chat.postMessage", body, ends)
+        ends, bodies = time.monotonic() + timeout_s, [message, {"text": message["text"]}]
+        if thread:
+            bodies = [{**message, "thread_ts": thread, "reply_broadcast": card.urgency != "watch"}, *bodies]
+        for body in bodies:
+            result = self._call(self.token, "chat.postMessage", {"channel": self.channel, **body}, ends)
+            if str(result.get("error")) not in REFUSED:
+                break
+            thread = None
         _require_ok(result, self.token)
         return thread or str(result.get("ts", "")) or None
 

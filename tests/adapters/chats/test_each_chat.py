@@ -56,12 +56,12 @@ def test_slack_shows_the_end_of_a_long_log():
 
 
 def test_a_deleted_first_card_loses_no_message(bot: Bot):
-    """Somebody tidied up the channel: the headline goes there, and begins a new thread."""
+    """Somebody tidied up the channel: the whole card goes there, and begins a new thread."""
     thread = bot.post(STARTED)
     bot.messages.clear()
     again = bot.post(RECOVERED, thread)
     assert "thread_ts" not in bot.taken[-1].body
-    assert RECOVERED.headline in bot.taken[-1].body["text"]
+    assert bot.taken[-1].body["blocks"] == slack.render(RECOVERED, "en")["blocks"]
     assert again in bot.messages
 
 
