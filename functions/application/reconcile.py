@@ -225,8 +225,6 @@ def _save_result(ports: Ports, loaded: Loaded, result: events.Result, budget: Bu
     observation = NOTHING_SEEN if isinstance(result, MessagesDelivered) else loaded.observation
     try:
         for _ in range(TRIES):
-            if isinstance(result, StartResult) and result.busy:
-                observation = observe(ports, loaded.document, result, budget)
             change = step(loaded.document, result, observation, ports.now(), ports.rules)
             if change.document == loaded.document:
                 return loaded, change.reply
