@@ -2,8 +2,9 @@
 
 import hashlib
 import time
+from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import accumulate
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +26,8 @@ LISTED_BYTES = 600_000  # bytes of alerts in one list: Cloud Tasks accepts 1 MB,
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
 WAKE_BUDGET_S = 60.0
+T = TypeVar("T")
+Event = tuple[str, AlertsReceived]  # with the key of its document
 Groups = dict[str, list[MatchedAlert]]  # by the key of their document
 
 
@@ -63,7 +66,7 @@ def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget)
         (key, AlertsReceived(tuple(matched), make_incident_id(key, now, matched), crowd=crowd)) for key, matched in groups.items()
     ]
     direct, rest = events[:DIRECT], events[DIRECT:]
-    lists = _pack_lists(rest)
+    lists = _pack_lists(rest, now)
     decisions = [partial(_decide_or_hand_over, ports, key, event, budget) for key, event in direct]
     handed_over = [partial(hand_over, ports, part, budget) for part in lists]
     results = ports.run_parallel([*decisions, *handed_over], budget.left_s + HAND_OVER_S)
@@ -77,22 +80,32 @@ def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget)
     return IntakeResult(tuple(replies), lost, why)
 
 
-def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str, AlertsReceived]]]:
-    lists: list[list[tuple[str, AlertsReceived]]] = []
+def _pack(parts: Iterable[T], measure: Callable[[T], int], most: int) -> list[list[T]]:
+    """In order, in lists of so many parts and LISTED_BYTES at most. What is larger is alone in its list."""
+    lists: list[list[T]] = []
     left = 0
-    for event in events:
-        size = len(msgspec.json.encode([case.alert for case in event[1].cases]))
-        if not lists or len(lists[-1]) == LISTED or size > left:
+    for part in parts:
+        size = measure(part)
+        if not lists or len(lists[-1]) == most or size > left:
             lists.append([])
             left = LISTED_BYTES
-        lists[-1].append(event)
+        lists[-1].append(part)
         left -= size
     return lists
 
 
-def _fit_cases(cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
-    sizes = accumulate(len(msgspec.json.encode(case.alert)) for case in cases)
-    return cases[: max(sum(size <= LISTED_BYTES for size in sizes), 1)]
+def _size(cases: Iterable[MatchedAlert]) -> int:
+    return len(msgspec.json.encode([case.alert for case in cases]))
+
+
+def _pack_lists(events: list[Event], now: float) -> list[list[Event]]:
+    """The lists for one task each. Alerts of a target that don't fit into one become further events of it."""
+    parts: list[Event] = []
+    for key, event in events:
+        first, *others = _pack(event.cases, lambda case: _size([case]), len(event.cases))
+        parts.append((key, replace(event, cases=tuple(first))))
+        parts += [(key, replace(event, cases=tuple(cases), incident=make_incident_id(key, now, cases))) for cases in others]
+    return _pack(parts, lambda part: _size(part[1].cases), LISTED)
 
 
 def _decide_or_hand_over(ports: Ports, key: str, event: AlertsReceived, budget: Budget) -> list[Reply | None]:
@@ -100,16 +113,21 @@ def _decide_or_hand_over(ports: Ports, key: str, event: AlertsReceived, budget: 
         return [advance(ports, key, event, budget)]
     except Unavailable as unavailable:
         ports.log("WARNING", f"handed to the scheduler: {unavailable}", document=key)
-        return hand_over(ports, [(key, event)], replace(budget, ends=ports.monotonic() + HAND_OVER_S))
+        more, lists = replace(budget, ends=ports.monotonic() + HAND_OVER_S), _pack_lists([(key, event)], ports.now())
+        return [reply for part in lists for reply in hand_over(ports, part, more)]
 
 
-def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Budget) -> list[Reply | None]:
+def hand_over(ports: Ports, events: list[Event], budget: Budget) -> list[Reply | None]:
     """Hand alerts to the scheduler unchanged; `verify` decides them. Raises Unavailable if it doesn't accept them."""
     now = ports.now()
     content = {
         "deferred": [
-            {"incident": event.incident, "crowd": event.crowd, "alerts": msgspec.to_builtins([case.alert for case in cases])}
-            for event, cases in ((event, _fit_cases(event.cases)) for _, event in events)
+            {
+                "incident": event.incident,
+                "crowd": event.crowd,
+                "alerts": msgspec.to_builtins([case.alert for case in event.cases]),
+            }
+            for _, event in events
         ]
     }
     ports.wake(now, content, timeout_s=budget.at_most(STORE_S))

@@ -155,20 +155,24 @@ def sized(number: int, size: int) -> MatchedAlert:
     return long
 
 
+@pytest.mark.parametrize("direct", [1, 0], ids=["store down", "beyond ten targets"])
 @pytest.mark.parametrize(
-    ("sizes", "kept"),
+    ("sizes", "lists_of"),
     [
-        ([LISTED_BYTES], 1), ([LISTED_BYTES + 1], 1), ([LISTED_BYTES + 1, 500], 1), ([LISTED_BYTES - 500, 500], 2),
-        ([LISTED_BYTES - 499, 500], 1), ([LISTED_BYTES - 1000, 500, 500, 500], 3),
+        ([LISTED_BYTES - 2], [1]), ([LISTED_BYTES + 1], [1]), ([LISTED_BYTES + 1, 500], [1, 1]),
+        ([LISTED_BYTES - 502, 500 - 2], [2]), ([LISTED_BYTES - 502, 500], [1, 1]), ([500, LISTED_BYTES, 500, 500], [1, 1, 2]),
     ],
 )  # fmt: skip
-def test_of_one_target_as_many_alerts_are_handed_over_as_fit(sizes, kept):
-    """The first in any case."""
-    ports = Memory()
-    cases = tuple(replace(sized(n, size), target=TARGET) for n, size in enumerate(sizes))
-    hand_over(ports, [(TARGET.key, AlertsReceived(cases, "inc-1"))], ports.budget())
-    ((entry,),) = lists(ports)
-    assert len(entry["alerts"]) == kept
+def test_what_does_not_fit_into_one_task_goes_into_more(sizes, lists_of, direct):
+    """I2: each alert of a target is handed over, as an incident of its own if what came before has ended by then."""
+    ports = Memory(before=fails(*["load"] * direct))
+    others = [] if direct else [of_target(number, firing=False) for number in range(10)]
+    cases = [replace(sized(n, size), target=TARGET) for n, size in enumerate(sizes)]
+    result = handle_notification(ports, [*others, *cases], ports.budget())
+    entries = [entry for listed in lists(ports) for entry in listed]
+    assert (result.lost, [len(entry["alerts"]) for entry in entries]) == (0, lists_of)
+    assert [alert["fingerprint"] for entry in entries for alert in entry["alerts"]] == [f"fp-{n}" for n in range(len(sizes))]
+    assert len({entry["incident"] for entry in entries}) == len(lists_of)
 
 
 # --- the sweep ---------------------------------------------------------------------------------------------------------
