@@ -223,6 +223,8 @@ def _settle(file: sqlite3.Connection, path: str, run: Run) -> Run | None:
     begins_by = run.created_at + EVIDENCE_BEGINS_S if run.not_after is None else run.not_after
     may_void = time.time() > max(begins_by, run.created_at + VOID_AFTER_S)
     state = read_state(folder_of(path), run.id, may_void=may_void)
+    if run.state.began_at is not None and state.began_at is None:  # its journal is gone: by somebody, or a restored copy lacks it
+        state = replace(run.state, ended_at=time.time(), status=LOST)
     if state.void:
         _delete(file, path, run.id)
         return None

@@ -144,6 +144,16 @@ def test_a_command_whose_supervisor_was_killed_still_runs(place):
     assert place.until_ended(started)[0].status == "lost"
 
 
+def test_a_run_whose_journal_somebody_removed_is_lost_and_not_void(place):
+    """I1: it may still be running, so nobody may call it never begun, and it counts as a restart."""
+    started = place.start()
+    assert place.look(started).executions
+    (place.runs / f"{started.id}.jsonl").unlink()
+    ended, _ = place.until_ended(started)
+    assert (ended.status, ended.abandoned, ended.failed) == ("lost", True, True)
+    assert place.look(started).followed == ended
+
+
 def test_a_history_that_was_lost_leaves_no_end_for_a_new_run(tmp_path):
     """The numbers begin anew, and the old journals say how other runs ended."""
     place = Place(tmp_path, 'echo "$(cat "$0/word")"')
