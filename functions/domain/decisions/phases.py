@@ -73,7 +73,8 @@ def evaluate_guards(turn: Turn) -> None:
         queues = tuple(replace(state, held_by=past.held_by) for state, past in zip(queues, incident.queues, strict=True))
     turn.change(queues=queues)
     decision = decide(guard_context)
-    turn.change(reason=decision.reason, detail=decision.detail)
+    is_well = decision.reason is Reason.SYMPTOM_GONE
+    turn.change(reason=decision.reason, detail=decision.detail, well_at=incident.well_at if is_well else None)
     if needs_evidence(turn, decision):
         return order_evidence(turn, judged)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
@@ -92,7 +93,7 @@ def _hold(turn: Turn, decision: Decision) -> None:
     ran = (past for past in reversed(turn.incident.tries) if past.execution is not None and not past.execution.refused)
     last = next(ran, None)
     if decision.reason is not Reason.SYMPTOM_GONE or last is None:
-        if not turn.incident.told or _is_over(turn, well=decision.reason is Reason.SYMPTOM_GONE):
+        if not turn.incident.told or decision.reason is not Reason.SYMPTOM_GONE or _is_over(turn, well=True):
             return endings.handle_hold(turn, decision)
         turn.change(phase=Phase.WAITING, due=turn.at + turn.runbook.verify.every_s)
         return turn.answer(Action.HELD, decision.reason)

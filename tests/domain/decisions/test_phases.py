@@ -262,6 +262,16 @@ def test_what_is_well_in_two_looks_ends_a_cooldown_calmly():
     assert woken(document(incident()), NOW, seen(run, mail=well(NOW))).document.incident is None
 
 
+def test_a_look_that_finds_it_stuck_begins_the_two_looks_anew():
+    """Also where it makes Unstick ask: one look that finds it well doesn't end the question."""
+    book = rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com")
+    waiting = document(incident(Phase.WAITING, told=("ops",), well_at=NOW - 60, due=NOW))
+    asked = woken(waiting, NOW, seen(mail=ill(NOW)), book)
+    assert phase(asked) is Phase.ASKED
+    first = woken(replace(asked.document, to_tell=()), NOW + 15, seen(now=NOW + 15, mail=well(NOW + 15)), book)
+    assert (phase(first), first.document.incident.well_at) == (Phase.ASKED, NOW + 15)
+
+
 HOLDS = [
     pytest.param({"mail": MISSING}, Reason.SYMPTOM_UNKNOWN, id="symptom_unknown"),
     pytest.param({"history": MISSING}, Reason.LEDGER_UNKNOWN, id="ledger_unknown"),
