@@ -229,9 +229,17 @@ def close(turn: Turn, ending: Ending, card_input: CardInput, *, tell: bool = Tru
         escalation = _to_escalation(document, incident, card_input)
     elif ending is Ending.RECOVERED and not _left_escalated(document, incident):
         escalation = None
-    outcomes = (*document.outcomes, outcome)[-OUTCOMES_KEPT:]
+    outcomes = _drop_oldest((*document.outcomes, outcome))
     turn.document = replace(turn.document, outcomes=outcomes, incident=None, escalation=escalation)
     _archive(turn, incident, outcome)
+
+
+def _drop_oldest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """At most OUTCOMES_KEPT. Holds go first: without its outcome an alert that still fires would open its incident anew."""
+    if len(outcomes) <= OUTCOMES_KEPT:
+        return outcomes
+    dropped = next((place for place, outcome in enumerate(outcomes[:-1]) if not outcome.settles), 0)
+    return (*outcomes[:dropped], *outcomes[dropped + 1 :])
 
 
 def _archive(turn: Turn, incident: Incident, outcome: Outcome) -> None:

@@ -20,7 +20,7 @@ from functions.domain.model.events import (
     Step,
     TimerFired,
 )
-from functions.domain.model.incidents import Document, PastAttempt, QueueState
+from functions.domain.model.incidents import Document, Outcome, PastAttempt, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Channel, Observation, Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Freeze, Limits
@@ -298,6 +298,15 @@ def test_in_a_freeze_window_only_what_is_stuck_is_told():
     looks = [(15.0, seen(now=NOW + 15, mail=well(NOW + 15))), (30.0, seen(now=NOW + 30, mail=well(NOW + 30)))]
     ended = through(stuck.document, looks, frozen)
     assert (phase(ended), last(ended)) == (None, (Ending.HELD, Reason.SYMPTOM_GONE))
+
+
+def test_holds_push_no_outcome_out_that_settles_its_alerts():
+    """An alert that still fires would open its incident anew (I2)."""
+    settled = Outcome("settled", Ending.RECOVERED, None, NOW - 99, ())
+    holds = [Outcome(f"held-{number}", Ending.HELD, Reason.FROZEN, NOW - 9, ()) for number in range(19)]
+    before = document(incident(Phase.ASKED, nonce="n", due=NOW, expires_at=NOW), outcomes=(settled, *holds))
+    kept = [known.incident for known in woken(before, NOW).document.outcomes]
+    assert (len(kept), kept[0], kept[1]) == (20, "settled", "held-1")
 
 
 def test_people_are_reminded_three_times():
