@@ -77,13 +77,13 @@ def _check_channels(file: File) -> Mistakes:
 
 def _check_symptom(written: Mapping[str, Any], runbook: Runbook) -> Mistakes:
     for kind, keys in written.items():
-        known = load_adapter("symptoms", kind).Keys
-        settings = convert(read(keys, adapter_schema("runbook/symptoms", kind)), known)
+        shape = load_adapter("symptoms", kind).Keys
+        settings = convert(read(keys, adapter_schema("runbook/symptoms", kind)), shape)
         for key, what, remedy in settings.find_mistakes():
             yield ("symptom", kind, key), what, remedy
         if "for_at_most" in keys and runbook.symptom.for_at_most_s < runbook.symptom.for_s:
             yield ("symptom", kind, "for_at_most"), "is shorter than `for`", "Lengthen it; as long as `for`, nothing is learned"
-        for key, remedy in known.NEEDED_BY_AUTO.items() if runbook.mode is Mode.AUTO else ():
+        for key, remedy in shape.NEEDED_BY_AUTO.items() if runbook.mode is Mode.AUTO else ():
             if not keys.get(key) or template_labels(str(keys[key])):
                 yield ("symptom", kind, key), "must be written out for `mode: auto`", remedy
 

@@ -34,8 +34,8 @@ class _Written:
         self.top = self._parse(text)
 
     def report(self, path: Path, what: str, remedy: str, line: int = 0) -> None:
-        known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
-        self.mistakes.append((line or self.lines[known], path, what, remedy))
+        nearest = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
+        self.mistakes.append((line or self.lines[nearest], path, what, remedy))
 
     def _parse(self, text: str) -> Any:
         try:

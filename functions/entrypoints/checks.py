@@ -260,16 +260,16 @@ def _check_watching(
     readings = sort(run_parallel(calls, timeout_s=timeout_s / 2))
     for name, runbook in runbooks.items():
         symptom, queue, is_auto = runbook.symptom, queues.get(name), runbook.mode is Mode.AUTO
-        stalls = {key: known for document in documents if name in document.matched for key, known in document.stalls.items()}
-        seen = {key.split(":", 2)[2]: known for key, known in stalls.items() if key.startswith(f"{symptom.kind}:")}
-        learned = stalls.get(queue.key) if queue else None
-        watched: Mapping[str, QueueStalls | None] = {queue.name: learned} if queue else seen or {"its queue": None}
-        for each, known in watched.items():
-            if symptom.learns and (known or is_auto):
-                yield _say_watched(f"{name}: {each} was watched", symptom, known, ports.now())
+        stalls = {key: learned for document in documents if name in document.matched for key, learned in document.stalls.items()}
+        by_name = {key.split(":", 2)[2]: learned for key, learned in stalls.items() if key.startswith(f"{symptom.kind}:")}
+        of_queue = stalls.get(queue.key) if queue else None
+        told: Mapping[str, QueueStalls | None] = {queue.name: of_queue} if queue else by_name or {"its queue": None}
+        for each, learned in told.items():
+            if symptom.learns and (learned or is_auto):
+                yield _say_watched(f"{name}: {each} was watched", symptom, learned, ports.now())
         needed = ports.symptoms[symptom.kind].Keys.NEEDED_BY_AUTO
         if needed and queue and not is_auto:
-            yield _say_needed(name, needed, symptom, queue, readings[queue.key], learned or QueueStalls(0.0))
+            yield _say_needed(name, needed, symptom, queue, readings[queue.key], of_queue or QueueStalls(0.0))
 
 
 def _say_watched(what: str, symptom: Symptom, learned: QueueStalls | None, now: float) -> Finding:

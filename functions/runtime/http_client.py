@@ -206,13 +206,13 @@ def _explain(error: Exception) -> Phrase:
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and the errors that requests, urllib3 and the standard library wrapped in it, outermost first."""
-    waiting, known = [error], {id(error)}
+    waiting, visited = [error], {id(error)}
     while waiting:
         cause = waiting.pop(0)
         yield cause
         for inner in (*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__):
-            if isinstance(inner, BaseException) and id(inner) not in known:
-                known.add(id(inner))
+            if isinstance(inner, BaseException) and id(inner) not in visited:
+                visited.add(id(inner))
                 waiting.append(inner)
 
 

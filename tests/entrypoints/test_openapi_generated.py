@@ -60,7 +60,7 @@ OPERATIONS = {
     "notifyByPut": Asked("webhook", frozenset({200, 400, 401}), EXACT),
     "listIncidents": Asked("webhook", frozenset({200, 403}), CONFORMS),
     "showIncident": Asked("webhook", frozenset({403, 404}), CONFORMS),
-    "approve": Asked("webhook", frozenset({200, 403}), CONFORMS),  # then 409, or 410 once it was declined
+    "approve": Asked("webhook", frozenset({200, 403}), CONFORMS),  # then 410
     "pressInSlack": Asked("webhook", frozenset({401}), CONFORMS),  # no channel of type slack: nobody is let in
     "verify": Asked("verify", frozenset({200, 401}), CONFORMS),  # any body that names no wake-up is a sweep
     "report": Asked("report", frozenset({200, 400}), EXACT),

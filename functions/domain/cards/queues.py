@@ -1,4 +1,4 @@
-"""What cards say of queues: figures before and after, who holds messages, the oldest one; each queue as it is now; and the
+"""What cards say of queues: figures before and after, who holds messages; each queue as it is now; and the
 curve of the messages, as bars of text and in words."""
 
 from collections.abc import Mapping

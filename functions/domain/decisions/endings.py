@@ -26,7 +26,7 @@ OUTCOMES_KEPT = 20
 RECORDS_KEPT = 20  # to archive
 GRACE_S = 900.0  # without a restart for `within` plus this time, an incident escalates
 APPROVAL_S = 1800.0
-LOOK_AT_MOST_S, LONG_S = 60.0, 1800.0  # between two looks at what waits; after the second time LOOK_S (I16)
+LOOK_AT_MOST_S, LONG_S = 60.0, 1800.0  # between two looks at what waits; after the second time LOOK_S
 SHARE = 0.1  # the next look at what waits comes after this share of the time so far
 ACKNOWLEDGED, HEALTHY = "ack", "healthy"
 """In a nonce, instead of an approval's number of the attempt."""

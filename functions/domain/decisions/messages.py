@@ -158,24 +158,24 @@ def _report_turned_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -
 
 def _note_turned_away(turn: Turn, alert: Alert, reason: Reason, detail: Phrase) -> None:
     """Note the alert once an hour. Suspicions repeat every few seconds, so people are told of all of them once a day."""
-    known = turn.document.turned_away
-    if turn.at - known.alerts.get(alert.said, 0.0) < NOTED_S:
+    before = turn.document.turned_away
+    if turn.at - before.alerts.get(alert.said, 0.0) < NOTED_S:
         return
-    others = {name: at for name, at in known.alerts.items() if name != alert.said}
+    others = {name: at for name, at in before.alerts.items() if name != alert.said}
     alerts = dict([*others.items(), (alert.said, turn.at)][-NOTED_KEPT:])
-    due = max(turn.at + GATHERED_S, known.told_at + (SUSPICIONS_TOLD_S if alert.is_suspicion else SAME_HOLD_S))
-    noted = TurnedAway(alerts, reason, named(alert.said, detail), known.told_at, min(due, known.due or due))
+    due = max(turn.at + GATHERED_S, before.told_at + (SUSPICIONS_TOLD_S if alert.is_suspicion else SAME_HOLD_S))
+    noted = TurnedAway(alerts, reason, named(alert.said, detail), before.told_at, min(due, before.due or due))
     turn.document = replace(turn.document, turned_away=noted)
 
 
 def tell_turned_away(turn: Turn) -> None:
     """Report the alerts that were noted since the last such message: the newest, and how many there are."""
-    document, known = turn.document, turn.document.turned_away
-    if known.due is None or turn.at < known.due:
+    document, noted = turn.document, turn.document.turned_away
+    if noted.due is None or turn.at < noted.due:
         return
-    turn.document = replace(document, turned_away=replace(known, told_at=turn.at, due=None))
-    names = known.since(known.told_at)
-    card_input = CardInput(CardKind.BUNDLE, turn.at, reason=known.reason, bundled=names, detail=known.detail)
+    turn.document = replace(document, turned_away=replace(noted, told_at=turn.at, due=None))
+    names = noted.since(noted.told_at)
+    card_input = CardInput(CardKind.BUNDLE, turn.at, reason=noted.reason, bundled=names, detail=noted.detail)
     post(turn, card_input, f"{document.key}-{turn.at:.0f}")
 
 

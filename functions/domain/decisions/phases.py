@@ -183,8 +183,8 @@ def _check_asked(turn: Turn) -> None:
     expires_at = approval.expires_at or turn.at
     turn.change(queues=turn.note_figures(turn.incident.queues))
     guard_context = turn.guard_context()
-    decision, seen = decide(guard_context), symptom(guard_context)  # most guards of the former ask for no figures
-    well = seen is not None and seen.reason is Reason.SYMPTOM_GONE
+    decision, of_queues = decide(guard_context), symptom(guard_context)  # most guards of the former ask for no figures
+    well = of_queues is not None and of_queues.reason is Reason.SYMPTOM_GONE
     is_over = _is_over(turn, well=well)
     stays = well or decision.reason in (turn.incident.reason, *UNCLEAR_YET)
     over = turn.at >= expires_at

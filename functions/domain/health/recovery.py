@@ -39,8 +39,8 @@ class Since(Struct, frozen=True):
 
 def be_patient(runbook: Runbook, learned: QueueStalls | None) -> Runbook:
     """The runbook for a queue of which stalls are known: after a restart, too, it may stand still for as long."""
-    symptom, known = runbook.symptom, learned or NOTHING_LEARNED
-    deadlines_s = {kind: symptom.bound_s(known.deadline_s(kind)) for kind in StallKind}
+    symptom, stalls = runbook.symptom, learned or NOTHING_LEARNED
+    deadlines_s = {kind: symptom.bound_s(stalls.deadline_s(kind)) for kind in StallKind}
     longest_s = max(deadlines_s.values())
     if longest_s <= symptom.for_s:
         return runbook

@@ -224,7 +224,7 @@ def test_a_restart_that_a_person_aborted_is_that_persons_decision(adopted):
 
 
 def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
-    """The new reason passes by itself, so the link is gone. A cooldown looks every minute, later every nine (I16); its end is
+    """The new reason passes by itself, so the link is gone. A cooldown looks every minute, later every nine; its end is
     known, so it calls nobody before."""
     held = document(incident(Phase.ASKED, nonce="n", due=NOW, expires_at=NOW + 99, reason=Reason.TOO_MANY_RESTARTS))
     run = execution(started=-310, ended=-300)

@@ -188,10 +188,10 @@ def abort(settings: Rundeck, execution: str, *, timeout_s: float) -> Execution:
         failed = problem if done.get("status") == "failed" else None
     except Denied as denied:
         failed = denied
-    seen = answers.execution_of(answers.ask(to, "GET", path).object(), settings)
-    if failed is not None and not seen.ended:
+    aborted = answers.execution_of(answers.ask(to, "GET", path).object(), settings)
+    if failed is not None and not aborted.ended:
         raise failed
-    return seen
+    return aborted
 
 
 def start_evidence(settings: Rundeck, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:

@@ -1,6 +1,6 @@
 """The examples of docs/command.md: taken by the configuration, and run.
 
-`systemctl`, `docker` and `kubectl` are stand-ins that record their arguments; `ssh` and the sshd that it logs in to are real."""
+`systemctl`, `docker` and `kubectl` are stand-ins that record their arguments."""
 
 import json
 import re
