@@ -27,7 +27,7 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     First the configuration, all its mistakes at once. Then every secret, without showing any. Then every system, with
     exactly the permissions that Unstick needs there: the runner's token and each runbook's jobs (their options, and the
     guard against late starts, which `mode: auto` requires of the restart), RabbitMQ's queues, the store, the scheduler and
-    the chats. Nothing is posted or changed, and only --run starts something; what the test of the store writes is removed again.
+    the chats. Nothing is posted or changed, and only --run starts a job; what the test of the store writes is removed again.
     """
     ports, values = output.load_adapters(config_path), output.named_values("--label", labels)
     questions = checks.questions(ports, values, timeout_s)
