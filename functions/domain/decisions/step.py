@@ -35,6 +35,7 @@ from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules, Runbook
 
 SOON_S = 15.0  # a standstill that is due while something else is read waits for so long
+SAVED_S = 1.0  # a wake-up that comes before the save finds nothing to do, and is gone
 UNTOLD_S = 60.0  # an unposted message keeps a document due at most this far ahead
 BUNDLE_S = 20.0  # how long a message waits for others to be bundled with
 HISTORY_KEPT = 40
@@ -168,10 +169,10 @@ def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     if after.to_tell or after.to_archive:
         dues.append(post_at(before, after, turn))
     due = min(dues, default=None)
-    after = replace(after, due=due)
     if due is None or due in (before.due, turn.wake_at):
-        return replace(result, document=after)
-    return replace(result, document=after, acts=(events.Wake(due), *result.acts))
+        return replace(result, document=replace(after, due=due))
+    due = max(due, turn.at + SAVED_S)
+    return replace(result, document=replace(after, due=due), acts=(events.Wake(due), *result.acts))
 
 
 def post_at(before: Document, after: Document, turn: Turn) -> float:

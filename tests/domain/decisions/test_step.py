@@ -119,12 +119,12 @@ def test_what_is_answered_and_told_of_each_reason(code, is_told, look, event, do
 
 
 def test_a_first_look_that_came_too_late_leaves_the_decision_to_the_wake_up():
-    """Which has time to observe; what a wake-up can't see either is held."""
+    """Which has time, and comes after the save: before, it would find nothing. What it can't see either is held."""
     result = moved(EMPTY, alerted(), seen(mail=LATE))
     assert (phase(result), result.reply.action, result.reply.reason) == (Phase.DEFERRED, Action.DEFERRED, None)
-    assert (result.document.due, result.document.to_tell, wakes(result)) == (NOW, (), [NOW])
-    assert phase(woken(result.document, NOW, seen(mail=LATE))) is Phase.WAITING
-    assert phase(woken(result.document, NOW)) is Phase.STARTING
+    assert (result.document.due, result.document.to_tell, wakes(result)) == (NOW + 1, (), [NOW + 1])
+    assert phase(woken(result.document, NOW + 1, seen(now=NOW + 1, mail=LATE))) is Phase.WAITING
+    assert phase(woken(result.document, NOW + 1)) is Phase.STARTING
 
 
 # --- joins, duplicates, resolved -------------------------------------------------------------------------------------
