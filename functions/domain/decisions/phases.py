@@ -156,8 +156,13 @@ def _note_proof(turn: Turn, state: QueueState, judged: Judgement) -> QueueState:
 
 
 def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
-    incident = turn.incident
+    incident, history = turn.incident, turn.history
     own = execution.tag.startswith(f"{incident.id}.")
+    if not own and history is not None:  # whoever restarted it for the same alert has used up attempts (I1)
+        began_at = incident.newest_alert_at + incident.runner_ahead_s
+        others = (restart for restart in guards.count_as_restarts(history) if restart.id != execution.id)
+        earlier = sum((restart.runner_started_at or 0.0) >= began_at - guards.SAME_CAUSE_S for restart in others)
+        turn.change(restarts=max(incident.restarts, earlier))
     turn.change_run(adopted=not own, holder_host=incident.run.holder_host if own else "")
     _follow(turn, execution, Action.RESTARTED if own else Action.ADOPTED, reason=reason)
 

@@ -409,3 +409,15 @@ def test_at_the_end_of_within_what_is_not_proven_escalates(mail, code):
     assert last(result) == (Ending.ESCALATED, code)
     said = "the queue could not be read" if code else "not recovered within 10 min"
     assert said in str(result.document.to_archive[-1].incident.detail)
+
+
+@pytest.mark.parametrize(("started", "counted"), [(-30.0, 2), (-150.0, 2), (-151.0, 1)])
+def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, counted):
+    """Who was faster than Unstick has used up attempts; what began over a minute before the alert is about something else."""
+    earlier = execution(11, started=started, ended=started + 10, user="anna")
+    running = execution(12, started=-5, ended=None, user="anna")
+    result = woken(document(incident()), NOW, seen(running, earlier))
+    adopted = result.document.incident
+    assert (phase(result), adopted.restarts, adopted.run.adopted) == (Phase.RUNNING, counted, True)
+    ours = woken(document(incident(attempt=1)), NOW, seen(replace(running, tag="inc-1.1"), earlier)).document.incident
+    assert (ours.restarts, ours.run.adopted) == (1, False), "our own lost start is one, whoever was faster"
