@@ -7,7 +7,7 @@ from hashlib import blake2s
 from msgspec.structs import replace
 
 from functions.domain.health.rows import Row, Trust, find_rows, terms_of
-from functions.domain.health.samples import drop_gaps, has_risen, steps_of
+from functions.domain.health.samples import RECENT_S, drop_gaps, has_risen, rise_within, steps_of
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Samples, Statement
 from functions.domain.model.runbooks import Runbook, Symptom
@@ -78,7 +78,7 @@ def _count_work(channel: Channel) -> int:
 
 def _count_done(channel: Channel) -> int:
     """How many messages it has acknowledged or rejected."""
-    return (_count_work(channel) + channel.counted) // 2 - channel.held
+    return (_count_work(channel) + channel.counted) // 2 - channel.sure
 
 
 def _digest(snapshot: QueueSnapshot) -> str:
@@ -120,8 +120,11 @@ def _look_at_channel(standstill: Standstill, snapshot: QueueSnapshot) -> Standst
         return standstill if snapshot.channels is None or snapshot.unseen is not None else None
     if None not in (channel.connected_at, standstill.connected_at) and channel.connected_at != standstill.connected_at:
         return None
-    if _count_done(channel) <= standstill.done:
+    if _count_work(channel) <= standstill.work:
         return replace(standstill, seen_at=snapshot.at)
+    # What it holds may be older than its counters: a message that was delivered just now looks like one that is done.
+    if _count_done(channel) - rise_within(channel.work, RECENT_S) <= standstill.done:
+        return replace(standstill, due=min(standstill.due, snapshot.at + 2 * RECENT_S))
     return replace(standstill, ended_at=_find_end(standstill, channel.work, snapshot.at))
 
 

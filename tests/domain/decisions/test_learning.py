@@ -15,7 +15,7 @@ from functions.domain.health.stalls import add_stall, look_again
 from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.events import Declined, MessagesDelivered, Start, TimerFired
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Execution, QueueSnapshot, Unknown
+from functions.domain.model.observations import Channel, Execution, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Freeze, Rules
 from functions.domain.model.stalls import QueueStalls, Stall, StallKind, Standstill
 from tests.simulation.broker import Broker, Queue
@@ -308,3 +308,25 @@ def test_figures_of_different_ages_are_no_purge():
     flows = replace(flows, history=replace(flows.history, publishes=counter))
     assert look_again(ended, flows) == ended
     assert look_again(replace(ended, left=-30), flows) is None, "a purge"
+
+
+@pytest.mark.parametrize(
+    ("held", "counted", "work", "ends"),
+    [(3, 3, (3, 3, 3), False), (4, 3, (3, 3, 3), False), (3, 4, (3, 3, 4), False), (3, 3, (3, 3, 5), True)],
+    ids=["as before", "held is newer", "its counters are newer", "one is done, and another came"],
+)
+def test_a_delivery_is_no_end(held, counted, work, ends):
+    """What a channel holds and its counters are of different ages: one more delivered looked like one that was done."""
+    before = Channel("c", held=3, counted=3, work=samples(3, 3, 3))
+    began = Standstill(MAIL, "mail", HELD, NOW - 90.0, NOW, NOW, channel="c", work=3, done=0)
+    assert look_again(began, replace(snapshot(9, at=NOW + 60.0), channels=(before,))).ended_at is None
+    after = replace(snapshot(9, at=NOW + 60.0), channels=(Channel("c", held=held, counted=counted, work=samples(*work)),))
+    caught_up = replace(after.channels[0], held=counted, work=samples(*work, *[work[-1]] * 3))
+    later = replace(after, channels=(caught_up,))
+    assert look_again(began, after).ended_at is None, "it may be a delivery"
+    assert (look_again(began, later).ended_at is not None) == ends
+
+
+def samples(*values: int) -> tuple[tuple[float, int], ...]:
+    """The newest is of now."""
+    return tuple((NOW + 60.0 - 5.0 * age, value) for age, value in zip(range(len(values))[::-1], values, strict=True))
