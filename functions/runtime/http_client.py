@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 3.05  # a little over the 3 s after which TCP retransmits its first packet
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
+METADATA = "metadata.google.internal"
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 TRUST_IT = Text("Set `ca` (or SSL_CERT_FILE) to its authority's certificates as PEM, and use a name in `url` that its own has.")
 
@@ -163,8 +164,8 @@ def _trusted(system: str, url: str, ca: str) -> str | bool:
 
 
 def choose_proxies(url: str, host: str) -> Mapping[str, str]:
-    """The proxies that the environment names for this URL. Loopback addresses never use one."""
-    if host == "?" or is_loopback(host):
+    """The proxies that the environment names for this URL. Loopback addresses and Google's metadata server never use one."""
+    if host in ("?", METADATA) or is_loopback(host):
         return {}
     import requests
 

@@ -87,13 +87,16 @@ def test_a_proxy_of_the_environment_is_used(
         assert line.startswith("CONNECT system.invalid:" if secure else "GET http://system.invalid:")
 
 
-def test_this_machine_is_never_asked_through_a_proxy(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy would ask its own machine."""
+def test_this_machine_and_the_metadata_server_are_never_asked_through_a_proxy(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy would ask its own machine; the metadata server hands out tokens."""
     httpserver.expect_request("/").respond_with_data("")
     with Proxy() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         for host in ("127.0.0.1", "localhost"):
             assert ask(f"http://{host}:{httpserver.port}/") == 200
+        assert http_client.choose_proxies(f"http://{http_client.METADATA}/", http_client.METADATA) == {}
         assert proxy.asked == []
 
 
