@@ -2,7 +2,7 @@ r"""Build the source archive of the functions, reproducibly: the same sources an
 
 python infra/package.py --config infra/environments/production/unstick.yaml
 
-The configuration is checked first and goes in twice: as the file, and in its checked form (functions/config/current.py), so that
+The configuration is checked first and goes in twice: as the file, and in its checked form (functions/bootstrap.py), so that
 a cold start need not check it again. The file also lies beside the archive, as unstick.zip.yaml. Terraform reads that one, so
 names and program can't come from different files. Needs the packages of requirements-tool.txt.
 """
@@ -34,7 +34,7 @@ def contents(root: Path, config: Path) -> dict[str, bytes]:
 
     Raises OSError if a file can't be read, ConfigError if the configuration is wrong.
     """
-    from functions.config.current import encode_prebuilt, prebuilt_path
+    from functions.bootstrap import encode_prebuilt, prebuilt_path
     from functions.config.loader import load_config
     from functions.runtime.errors import ConfigError
 

@@ -27,7 +27,7 @@ from urllib.request import Request, urlopen
 
 import yaml
 
-from functions.config.current import encode_prebuilt, prebuilt_path
+from functions.bootstrap import encode_prebuilt, prebuilt_path
 from functions.config.loader import load_config
 from testbed.broker import ADMIN, free_ports
 from testbed.patience import PATIENCE_S, wait_until

@@ -57,14 +57,14 @@ def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_stay_here)
 
 
-APART = ("tests/system/test_command.py", "tests/simulation/", "tests/cli/test_send.py")
+APART = ("tests/system/test_command.py", "tests/system/test_wor", "tests/system/test_waiting", "tests/simulation/")
 """Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
 
 WAITS = (
     *("tests/system/town/", "tests/system/libraries/"),
     *("tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
-    *("tests/cli/test_send.py", "tests/system/project/test_first_hour.py"),
+    "tests/system/project/test_first_hour.py",
 )
 """What spends most of its time waiting for servers and clocks, the longest first."""
 

@@ -16,12 +16,10 @@ import click
 
 from functions.adapters.chats.console import columns as columns_without_colours
 from functions.adapters.chats.console import wrap
-from functions.bootstrap import Adapters
-from functions.config.current import DEFAULT_PATH
+from functions.bootstrap import DEFAULT_PATH, Adapters
 from functions.config.loader import load_config
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.sanitize import clean
-from functions.domain.texts.words import duration
+from functions.domain.texts.words import clean, duration
 
 WRONG, UNUSABLE = 1, 2
 MAX_CELL, MAX_TEXT = 400, 1000

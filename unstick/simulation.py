@@ -13,9 +13,9 @@ from functions.application.ports import Budget
 from functions.bootstrap import Adapters
 from functions.config.settings import Config
 from functions.domain.decisions.guards import GUARDS, evaluate
-from functions.domain.decisions.judging import GuardContext, HistoryUnknown
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.step import step
+from functions.domain.decisions.turn import GuardContext, HistoryUnknown
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Claim, Kind

@@ -11,11 +11,10 @@ from functions.domain.cards.facts import page_of_incident
 from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Bundled, MessagesDelivered, Waiting
-from functions.domain.model.incidents import Archive, Document
-from functions.domain.model.messages import Card, Message
+from functions.domain.model.incidents import Archive, Card, Document, Message
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import unwrap
-from functions.runtime.redaction import redact
+from functions.runtime.secrets import redact
 
 POST_S = 10.0
 READING_S = 30 * 86400.0  # how long the link in a card opens its incident's page

@@ -19,7 +19,7 @@ from functions.domain.model.runbooks import Runbook, Symptom
 from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import Calls, name_late, unwrap
-from functions.runtime.redaction import redact
+from functions.runtime.secrets import redact
 from functions.runtime.text import Text
 
 LOOK_SHARE = 0.5  # the observation's share of the time left; the rest is for saving and acting

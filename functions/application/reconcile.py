@@ -19,8 +19,7 @@ from functions.domain.decisions.step import has_firing_target, is_enough, needs_
 from functions.domain.model import events
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import EvidenceStarted, MessagesDelivered, Reply, StartResult
-from functions.domain.model.incidents import Document
-from functions.domain.model.messages import Message
+from functions.domain.model.incidents import Document, Message
 from functions.domain.model.observations import Observation, Pause, Slot, Unknown
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 from functions.runtime.parallel import unwrap

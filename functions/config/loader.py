@@ -11,9 +11,8 @@ from typing import Any
 
 import yaml
 
-from functions.config.consistency import find_inconsistencies
 from functions.config.settings import Config, File, adapter_names, to_config
-from functions.config.validation import Path, Unshown, file_schema, find_mistakes, read
+from functions.config.validation import Path, Unshown, file_schema, find_inconsistencies, find_mistakes, read
 from functions.runtime.errors import ConfigError
 from functions.runtime.structs import convert
 

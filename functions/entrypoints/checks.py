@@ -27,15 +27,13 @@ from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.incidents import Document, Incident
-from functions.domain.model.observations import EvidenceReading, QueueSnapshot
+from functions.domain.model.observations import EvidenceReading, QueueSnapshot, QueueStalls, StallKind
 from functions.domain.model.runbooks import EvidenceJob, Runbook, Symptom
-from functions.domain.model.stalls import QueueStalls, StallKind
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import is_loopback
 from functions.runtime.parallel import run_parallel, unwrap
-from functions.runtime.redaction import redact
-from functions.runtime.secrets import SecretRef
+from functions.runtime.secrets import SecretRef, redact
 from functions.runtime.text import join
 
 SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body

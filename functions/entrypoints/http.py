@@ -18,7 +18,7 @@ from flask import Request, current_app, has_app_context
 from flask import request as current_request
 from msgspec import Struct
 
-from functions.config.current import current_config
+from functions.bootstrap import current_config
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef, any_matches

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from functions.config.current import DEFAULT_PATH, current_config
+from functions.bootstrap import DEFAULT_PATH, current_config
 from functions.config.settings import LOCAL
 from functions.entrypoints import http
 from functions.runtime import logs

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from functions.adapters.grafana.request import authenticate
-from functions.config.current import current_config
+from functions.bootstrap import current_config
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, error_response, json_response, not_allowed
 from functions.runtime import logs

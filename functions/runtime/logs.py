@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 
-from functions.runtime.redaction import redact
+from functions.runtime.secrets import redact
 from functions.runtime.text import Text
 
 LABELS = ("incident", "target", "runbook", "reason", "action", "outcome")

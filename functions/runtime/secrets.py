@@ -9,19 +9,29 @@ fetches them from Secret Manager on each read (cloud.google.com/run/docs/configu
 that authenticate requests, because loading Google's client takes as long as the rest of a start.
 
 One trailing newline of a file or a Secret Manager value is removed.
+
+`redact` masks their values wherever text goes out: what a job prints, cards, log lines. Patterns can't know every form of a
+password; the values of our own are known. Their plain, JSON-, URL- and base64-encoded forms are masked, also where base64 encodes
+something around them, such as `user:password`.
 """
 
 import hmac
+import json
 import os
 import re
 import secrets
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
+from math import ceil
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote, quote_plus
 
+import msgspec
 from msgspec import Struct
 
 from functions.runtime.errors import ConfigError, Denied, Unavailable
@@ -236,3 +246,61 @@ def _from_secret_manager(reference: str, project: str, secret: str, version: str
     service = Service(f"Secret Manager ({reference})", "https://secretmanager.googleapis.com", ENDPOINT, remedies)
     name = f"projects/{project}/secrets/{secret}/versions/{version}"
     return read_secret(service, name, timeout_s=TIMEOUT_S).removesuffix(b"\n")
+
+
+MASK = "***"
+SHORTEST = 8  # characters; a shorter secret could be a word of any text
+
+
+class TokenRule(msgspec.Struct, frozen=True, array_like=True):
+    words: tuple[str, ...]  # one of these must be in the text, in lower case; none: no word is needed
+    pattern: str
+    group: int  # where the secret begins
+
+
+class _TokenRules(msgspec.Struct, frozen=True):
+    rules: tuple[TokenRule, ...]
+
+
+@lru_cache(maxsize=1)
+def token_rules() -> tuple[TokenRule, ...]:
+    """The rules of gitleaks, read at first use."""
+    return msgspec.json.decode(Path(__file__).with_name("token_rules.json").read_bytes(), type=_TokenRules).rules
+
+
+def redact(text: str) -> str:
+    """The text without the secrets that this process has the references of, as far as their values are here."""
+    for form in _forms(known_values()):
+        if form in text:
+            text = text.replace(form, MASK)
+    return text
+
+
+@lru_cache(maxsize=1)
+def _forms(values: frozenset[bytes]) -> tuple[str, ...]:
+    """All encodings in which the values may appear, longest first, since a shorter one may be part of a longer."""
+    forms = {form for value in values for form in (*_plain_forms(value), *_base64_forms(value)) if len(form) >= SHORTEST}
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
+
+
+def _plain_forms(value: bytes) -> set[str]:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return set()
+    if len(text) < SHORTEST:
+        return set()
+    encoded = {quote(text, safe=""), quote(text), quote_plus(text)}
+    lower = {re.sub("%..", lambda escape: escape[0].lower(), form) for form in encoded}  # as some languages write escapes
+    return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], *encoded, *lower}
+
+
+def _base64_forms(value: bytes) -> set[str]:
+    """The characters that depend on the value alone, for each of the three places that it can have among others' bytes."""
+    if len(value) < SHORTEST:
+        return set()
+    forms = set()
+    for before in range(3):
+        whole = b64encode(b"\0" * before + value).decode()
+        forms.add(whole[ceil(before * 8 / 6) : (before + len(value)) * 8 // 6])
+    return forms | {form.replace("+", "-").replace("/", "_") for form in forms}

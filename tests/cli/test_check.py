@@ -13,8 +13,7 @@ from functions.adapters.checks import HOLDER_HOSTS
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.ports import Finding
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Execution
-from functions.domain.model.stalls import QueueStalls, Stall, StallKind
+from functions.domain.model.observations import Execution, QueueStalls, Stall, StallKind
 from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef
 from testbed.doubles.rundeck import INCIDENT, Job, Option

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from functions.config.current import current_config
+from functions.bootstrap import current_config
 from functions.config.formats import read_duration
 from functions.config.loader import load_config, parse_config
 from functions.config.settings import Auth, Basic, Bearer, Config, File, Hmac, load_adapter

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.config.current import current_config, load_prebuilt, prebuilt_path
+from functions.bootstrap import current_config, load_prebuilt, prebuilt_path
 from functions.config.loader import load_config, parse_config
 from functions.config.settings import Config
 from functions.runtime.errors import ConfigError

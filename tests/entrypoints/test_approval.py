@@ -12,8 +12,8 @@ from werkzeug.test import TestResponse
 
 from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.incidents import Evidence, Outcome
-from functions.domain.model.stalls import StallKind
-from functions.domain.texts.reasons import REASONS
+from functions.domain.model.observations import StallKind
+from functions.domain.texts.words import REASONS
 from testbed.doubles.rundeck import Job
 from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, token_of, words
 

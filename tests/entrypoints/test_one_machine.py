@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from functions import bootstrap
-from functions.config.current import current_config
+from functions.bootstrap import current_config
 from functions.entrypoints.verify import sweep_overdue
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import MACHINE_TOKEN, ROOT, alert, notification

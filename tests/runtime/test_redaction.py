@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 
 from functions.runtime import logs, secrets
-from functions.runtime.redaction import redact
-from functions.runtime.secrets import SecretRef
+from functions.runtime.secrets import SecretRef, redact
 from tests.support.worlds.one_machine import Place
 
 SECRET = 'p/ss w+rd"&ü=1'

@@ -16,14 +16,12 @@ from msgspec.structs import replace
 from functions.application import deliver
 from functions.application.documents import decode, encode
 from functions.domain.decisions import endings, evidence, guards, messages, step
-from functions.domain.decisions.judging import GuardContext
-from functions.domain.decisions.turn import Turn
+from functions.domain.decisions.turn import GuardContext, Turn
 from functions.domain.health import looks, recovery, stalls
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Decision
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import ExecutionHistory
-from functions.domain.model.stalls import Standstill
+from functions.domain.model.observations import ExecutionHistory, Standstill
 from functions.runtime.errors import Denied, Unavailable
 from tests.simulation.host import Host
 from tests.simulation.models import Faults
@@ -191,7 +189,7 @@ UNDISTURBED = frozenset({"auto", "sick", "untroubled", "one_clock"})
 ALONE = frozenset({"auto", "untroubled", "one_clock", "nobody answers"})
 
 VARIANTS = (
-    Variant("a save without compare", "I1", ((Host, "save", _without_compare),),
+    Variant("a save without compare", "I2", ((Host, "save", _without_compare),),
         Faults(run_late=0.7, stall=0.1, wake_twice=1.0), UNDISTURBED),
     Variant("blind retry after a time-out", "I1", ((Host, "run", _blind_retry),), Faults(run_late=0.6, run_lost=0.3)),
     Variant("the job ignores unstick_not_after", "I1", (), Faults(run_late=0.9, stall=0.1), UNDISTURBED | {"no_fence_in_job"}),

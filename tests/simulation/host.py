@@ -12,8 +12,7 @@ from msgspec.structs import replace
 from functions.application.documents import decode
 from functions.application.ports import Budget, Listed, Query, QueueOutcome, Stored
 from functions.domain.model.alerts import QueueRef, Target
-from functions.domain.model.incidents import Archive, Document
-from functions.domain.model.messages import Card
+from functions.domain.model.incidents import Archive, Card, Document
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, QueueSnapshot, Statement
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Denied, DeniedCode, Unavailable

@@ -9,8 +9,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from functions.application.ports import Listed, Stored
-from functions.domain.model.incidents import Document
-from functions.domain.model.messages import Card
+from functions.domain.model.incidents import Card, Document
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Conflict, Denied, DeniedCode
 

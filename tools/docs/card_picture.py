@@ -7,10 +7,10 @@ from unicodedata import east_asian_width
 from msgspec import Struct, field
 
 from functions.adapters.chats.slack import BUTTONS
-from functions.domain.cards import queues
+from functions.domain.cards import facts
 from functions.domain.cards.content import split_headline
 from functions.domain.cards.incident import Curve, draw_curve
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, Card
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, Card
 from functions.domain.texts.words import log_title
 from functions.runtime.text import in_language, named
 
@@ -132,7 +132,7 @@ def _facts(sheet: _Sheet, card: Card) -> None:
 def _depth(sheet: _Sheet, card: Card, strong: str, language: str) -> None:
     if drawn := draw_curve(Curve(card.curve), (INNER, DEPTH)):
         sheet.y += 8
-        sheet.text(in_language(language, named(queues.CURVE, queues.say_curve(card.curve))), 12, colour=GREY)
+        sheet.text(in_language(language, named(facts.CURVE, facts.say_curve(card.curve))), 12, colour=GREY)
         sheet.parts.append(f'<g transform="translate({EDGE} {sheet.y:.1f})" color="{strong}">{drawn}</g>')
         sheet.y += DEPTH + 6
 

@@ -10,8 +10,7 @@ from functions.bootstrap import Adapters
 from functions.domain.cards.content import rendered, tidy
 from functions.domain.cards.incident import Entry, Record, tell
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.sanitize import clean
-from functions.domain.texts.words import ENDINGS
+from functions.domain.texts.words import ENDINGS, clean
 from functions.runtime.text import Phrase, Text, named
 from unstick import output
 

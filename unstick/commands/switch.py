@@ -15,8 +15,7 @@ from functions.bootstrap import Adapters
 from functions.config.formats import read_duration
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Resumed
-from functions.domain.model.incidents import Document
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, Document
 from functions.domain.model.observations import Pause
 from functions.runtime.text import Text, in_language
 from unstick import output

@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from functions.application.ports import Finding
-from functions.domain.cards import queues
-from functions.domain.model.messages import Card
-from functions.domain.texts.sanitize import clean, safe_url, shorten
-from functions.domain.texts.words import SHORTENED
+from functions.domain.cards import facts
+from functions.domain.model.incidents import Card
+from functions.domain.texts.words import SHORTENED, clean, safe_url, shorten
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
@@ -75,8 +74,8 @@ def show_headline(card: Card) -> str:
 
 def list_facts(card: Card, language: str, between: str = " ") -> list[tuple[str, str]]:
     """The card's facts; the last one is the curve: bars, then figures."""
-    bars, said = queues.to_bars(card.curve), in_language(language, queues.say_curve(card.curve))
-    return [*card.facts, *([(in_language(language, queues.CURVE), f"{bars}{between}{said}")] if bars else [])]
+    bars, said = facts.to_bars(card.curve), in_language(language, facts.say_curve(card.curve))
+    return [*card.facts, *([(in_language(language, facts.CURVE), f"{bars}{between}{said}")] if bars else [])]
 
 
 def find_mentions(card: Card, form: re.Pattern[str]) -> list[str]:

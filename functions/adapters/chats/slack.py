@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
 from functions.domain.texts.words import DO_NOT, INCIDENT, ON_PURPOSE, RESTART, WAS_HEALTHY, log_title
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef

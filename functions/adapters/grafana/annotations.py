@@ -11,8 +11,7 @@ from functions.domain.cards.content import rendered, tidy
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.sanitize import clean
-from functions.domain.texts.words import worded
+from functions.domain.texts.words import clean, worded
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel

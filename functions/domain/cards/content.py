@@ -8,12 +8,10 @@ from msgspec import Struct
 
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.incidents import AlertRef, Escalation, Incident, QueueState
-from functions.domain.model.messages import Card, CardKind
+from functions.domain.model.incidents import AlertRef, Card, CardKind, Escalation, Incident, QueueState
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules, Runbook
-from functions.domain.texts.sanitize import clean
-from functions.domain.texts.words import URGENCIES
+from functions.domain.texts.words import URGENCIES, clean
 from functions.runtime.text import Phrase, Text, in_language, named
 
 NO_INCIDENT = Incident("", Phase.DEFERRED, 0.0, "", (), ())

@@ -7,11 +7,9 @@ from msgspec import Struct
 
 from functions.domain.cards.content import Content, Fact, render, tidy
 from functions.domain.model.codes import Ending
-from functions.domain.model.incidents import Archive, QueueState
-from functions.domain.model.messages import Card, CardKind
+from functions.domain.model.incidents import Archive, Card, CardKind, QueueState
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.sanitize import safe_url
-from functions.domain.texts.words import LINK_CAUSE, duration
+from functions.domain.texts.words import LINK_CAUSE, duration, safe_url
 from functions.runtime.text import Phrase, Text, in_brackets, join, named
 
 DAY_S = 86400.0

@@ -6,17 +6,15 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions.judging import QUESTION_S, question_key
 from functions.domain.decisions.learning import confirm
 from functions.domain.decisions.messages import channels_for, post, post_hold, was_told_recently
-from functions.domain.decisions.turn import Turn
+from functions.domain.decisions.turn import QUESTION_S, Turn, question_key
 from functions.domain.health.recovery import be_patient, looks_well
 from functions.domain.health.rows import GROWS_TIMES
 from functions.domain.health.stalls import LOOK_S
 from functions.domain.model.codes import ASKED, OVERRULED, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, Decision, Declined, Resumed, hold
-from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Incident, Outcome, QueueState
-from functions.domain.model.messages import CardKind
+from functions.domain.model.incidents import AlertRef, Archive, CardKind, Document, Escalation, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import in_brackets

@@ -7,14 +7,13 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
-from functions.domain.decisions.judging import GuardContext, delivery_limit, hold_as_unread, likely_stuck, symptom
+from functions.domain.decisions.turn import GuardContext, delivery_limit, hold_as_unread, likely_stuck, symptom
 from functions.domain.model.codes import SETTLED, Mode, Reason
 from functions.domain.model.events import Decision, Kind, hold
 from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident
 from functions.domain.model.observations import MAX_SKEW_S, Execution, ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Freeze
-from functions.domain.texts.reasons import REASONS
-from functions.domain.texts.words import duration, worded
+from functions.domain.texts.words import REASONS, duration, worded
 from functions.runtime.text import Text, join, named
 
 SAME_CAUSE_S = 60.0  # an alert that began up to this long after a restart ended has the same cause as that restart

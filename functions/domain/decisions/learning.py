@@ -13,8 +13,7 @@ from functions.domain.health.stalls import LOOK_S, add_stall, end_of, find_stand
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.events import AlertsReceived, Event, WasHealthy
 from functions.domain.model.incidents import Document, Incident, QueueState
-from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot
-from functions.domain.model.stalls import QueueStalls, StallKind, Standstill
+from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot, QueueStalls, StallKind, Standstill
 
 CAUSED_S = 60.0
 """A run of the job that begins so soon after the end may have caused it: the clocks differ, and so do the figures."""

@@ -8,8 +8,20 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.model.alerts import NOTED_KEPT, NOTED_S, Alert, MatchedAlert, TurnedAway
 from functions.domain.model.codes import ASKED, Action, Mode, Reason
 from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Waiting
-from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, SAME_START_S, AlertRef, Document
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card, CardKind, Message
+from functions.domain.model.incidents import (
+    ACKNOWLEDGE,
+    ALERTS_KEPT,
+    APPROVE,
+    DECLINE,
+    HEALTHY,
+    QUEUES_KEPT,
+    SAME_START_S,
+    AlertRef,
+    Card,
+    CardKind,
+    Document,
+    Message,
+)
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase, Text, named
 

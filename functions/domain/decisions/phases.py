@@ -10,16 +10,14 @@ from functions.domain.decisions import endings, guards
 from functions.domain.decisions.evidence import check_evidence, needs_evidence, order_evidence
 from functions.domain.decisions.following import check_recovery, check_run
 from functions.domain.decisions.guards import decide
-from functions.domain.decisions.judging import symptom
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import post
-from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
+from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved, symptom
 from functions.domain.health.looks import Judgement, before_restart
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.codes import UNKNOWN, Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
-from functions.domain.model.incidents import UNCLEAR, Doubt, PastAttempt, QueueState
-from functions.domain.model.messages import CardKind
+from functions.domain.model.incidents import UNCLEAR, CardKind, Doubt, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
 from functions.runtime.text import Text, join
 

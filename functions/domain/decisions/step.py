@@ -23,6 +23,7 @@ from functions.domain.model.events import AlertsReceived, Approved, Event, Timer
 from functions.domain.model.incidents import (
     ALERTS_KEPT,
     QUEUES_KEPT,
+    CardKind,
     Document,
     HistoryEntry,
     Incident,
@@ -30,7 +31,6 @@ from functions.domain.model.incidents import (
     find_settled,
     new_alerts,
 )
-from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules, Runbook
 

@@ -1,21 +1,163 @@
-"""One step in progress: its fixed inputs, and its changes so far."""
+"""One step in progress: its fixed inputs, the judgement of its queues with what holds by it, and its changes so far."""
 
+import math
+from functools import cached_property
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions.judging import GuardContext
-from functions.domain.health.looks import note_snapshot
+from functions.domain.health.looks import Judgement, judge_health, note_snapshot
 from functions.domain.health.recovery import be_patient
-from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.events import Act, AlertsReceived, Reply
-from functions.domain.model.incidents import Document, Incident, QueueState
-from functions.domain.model.messages import CardKind
-from functions.domain.model.observations import ExecutionHistory, Observation, Reading, Unknown
+from functions.domain.health.rows import Terms, terms_of
+from functions.domain.model.alerts import MatchedAlert, QueueRef
+from functions.domain.model.codes import Action, Health, Mode, Phase, Proof, Reason
+from functions.domain.model.events import Act, AlertsReceived, Decision, Kind, Reply, hold
+from functions.domain.model.incidents import CardKind, Document, Incident, QueueState
+from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
-from functions.runtime.text import Phrase
+from functions.runtime.text import Phrase, Text, join, named
+
+QUESTION_S = 86400.0
+PEOPLE_DECIDE = {Health.GOING_ROUND: Reason.GOING_ROUND, Health.NEVER_CONSUMED: Reason.NEVER_CONSUMED}
+"""States that are not healthy, but that a restart doesn't help."""
+
+Judged = list[tuple[Judgement, QueueState]]
+
+
+class HistoryUnknown(Exception):
+    """A guard needs the history, which could not be read."""
+
+
+class GuardContext(Struct, frozen=True, dict=True):
+    rules: Rules
+    runbook: Runbook
+    document: Document
+    incident: Incident
+    seen: Observation
+    now: float
+    approved: bool = False  # a person has read the reason for the hold and pressed the button
+
+    @property
+    def between(self) -> bool:
+        """Whether the incident has already had a restart."""
+        return self.incident.restarts > 0
+
+    @property
+    def history(self) -> ExecutionHistory:
+        """The history, for guards after `ledger_unknown`. Raises HistoryUnknown if it could not be read."""
+        if isinstance(self.seen.history, Unknown):
+            raise HistoryUnknown(self.seen.history.why)
+        return self.seen.history
+
+    def runbook_of(self, state: QueueState) -> Runbook:
+        return self.rules.runbooks.get(state.runbook, self.runbook)
+
+    @cached_property
+    def judged(self) -> Judged:
+        """The current health of each queue of the incident, and its state including this observation."""
+        judged = []
+        for state in self.incident.queues:
+            runbook, reading = self.runbook_of(state), self.seen.reading_of(state.queue)
+            terms = terms_for(runbook, self.document, state.queue)
+            judgement, after = judge_health(runbook.symptom, reading, state, self.now, terms)
+            judged.append((ask_opinion(self.incident, judgement), after))
+        return judged
+
+
+def terms_for(runbook: Runbook, document: Document, queue: QueueRef) -> Terms:
+    """The runbook's terms for this queue, with what was learned of it and what people said."""
+    followed = (each for each in document.standstills if each.queue.key == queue.key and each.ended_at is None)
+    on_purpose = frozenset(each.kind for each in followed if each.confirmed)
+    return terms_of(runbook, document.stalls.get(queue.key), on_purpose)
+
+
+def ask_opinion(incident: Incident, judgement: Judgement) -> Judgement:
+    """The judgement after the evidence job's opinions on the nodes that hold messages. Contradictions change nothing."""
+    given, hosts = incident.evidence.opinions if incident.evidence else (), {channel.host for channel in judgement.held_by}
+    opinions = [opinion for opinion in given if opinion.host in hosts] or given  # nodes may have other names than connections
+    verdicts = {opinion.healthy for opinion in opinions}
+    if not hosts or len(verdicts) != 1:
+        return judgement
+    said = Text("the evidence job says of {host}: {reason}")
+    why = join((judgement.why, *(said.fill(host=opinion.host, reason=opinion.reason) for opinion in opinions)))
+    if verdicts == {True}:
+        return Judgement(Health.WELL, why)
+    proved = {opinion.host for opinion in opinions} in ({""}, hosts)  # a runner without nodes has one opinion
+    return replace(judgement, health=Health.ILL, why=why, against="") if proved else judgement
+
+
+def _select(judged: Judged, *healths: Health) -> Judged:
+    return [(judgement, state) for judgement, state in judged if judgement.health in healths]
+
+
+def _say(judged: Judged) -> Phrase:
+    return join(named(state.queue.name, judgement.why) for judgement, state in judged)
+
+
+def symptom(context: GuardContext) -> Decision | None:
+    """Holds for `symptom_gone`, `symptom_unknown`, `going_round`, `never_consumed`. One stuck queue is enough to restart."""
+    judged = context.judged
+    if _select(judged, Health.ILL, Health.LIKELY):
+        return None
+    if unknown := _select(judged, Health.UNKNOWN):
+        return _hold_as_unknown(context, *unknown[0])
+    if unsure := _select(judged, Health.UNSURE):
+        soonest = min(unsure, key=lambda pair: pair[0].again_in_s or math.inf)
+        again_s = soonest[0].again_in_s or context.runbook_of(soonest[1]).verify.every_s
+        return hold(Reason.SYMPTOM_UNKNOWN, _say([soonest]), again_in_s=again_s, tell=False)
+    for health, reason in PEOPLE_DECIDE.items():
+        if concerned := _select(judged, health):
+            return hold(reason, _say(concerned))
+    return hold(Reason.SYMPTOM_GONE, _say(judged))
+
+
+def _hold_as_unknown(context: GuardContext, judgement: Judgement, state: QueueState) -> Decision:
+    reading = context.seen.reading_of(state.queue)
+    unread = reading.blind or reading.unseen if isinstance(reading, QueueSnapshot) else None
+    unread = reading if isinstance(reading, Unknown) else unread or NOT_CHECKED
+    told = not context.incident.is_suspicion
+    return hold_as_unread(context, Reason.SYMPTOM_UNKNOWN, _say([(judgement, state)]), unread, lasts=told)
+
+
+def hold_as_unread(context: GuardContext, reason: Reason, why: Phrase, unread: Unknown, *, lasts: bool = False) -> Decision:
+    """Wait for what can't be read. A clear refusal (token, ACL, job) needs a remedy; other problems may pass before `within`."""
+    waited_s = context.now - max(context.incident.began_at, context.incident.waits_from)
+    tell = lasts or context.between or bool(unread.remedy) or waited_s >= context.runbook.verify.within_s
+    return hold(reason, why, again_in_s=context.runbook.verify.every_s, remedy=unread.remedy, tell=tell)
+
+
+def likely_stuck(context: GuardContext) -> Decision | None:
+    """What is likely, and not proved, asks a person: once in a day for each queue and verdict."""
+    judged = context.judged
+    likely = _select(judged, Health.LIKELY)
+    if context.runbook.mode is Mode.OBSERVE or not likely or _select(judged, Health.ILL):
+        return None
+    questions = (context.document.questions.get(question_key(state, judgement.proof)) for judgement, state in likely)
+    if all(asked_at is not None and context.now - asked_at < QUESTION_S for asked_at in questions):
+        return hold(Reason.LIKELY_STUCK, _say(likely), tell=context.between)
+    return Decision(Kind.ASK if context.rules.can_ask else Kind.HOLD, Reason.LIKELY_STUCK, _say(likely))
+
+
+def question_key(state: QueueState, proof: Proof | None) -> str:
+    """What a question is about."""
+    return f"{state.queue.key}|{proof.value if proof else ''}"
+
+
+def delivery_limit(context: GuardContext) -> Decision | None:
+    """A restart that may cost messages needs a person, whatever the mode."""
+    limits = []
+    for queue in (state.queue for state in context.incident.queues):
+        reading = context.seen.reading_of(queue)
+        returns = reading.returns if isinstance(reading, QueueSnapshot) and reading.unacked else None
+        if returns is not None and returns.may_drop:
+            limit = returns.limit if returns.limit is not None else Text("unknown")
+            limits.append(named(queue.name, Text("delivery limit {limit}", limit=limit)))
+    if not limits:
+        return None
+    detail = named(Text("a restart may make RabbitMQ drop the messages that are held"), join(limits))
+    return Decision(Kind.ASK if context.rules.can_ask else Kind.HOLD, Reason.AWAITING_APPROVAL, detail)
 
 
 class Turn:

@@ -19,12 +19,12 @@ from functions.domain.model.observations import (
     QueueSnapshot,
     Reading,
     Samples,
+    StallKind,
     Statement,
     Unknown,
     figures_of,
 )
 from functions.domain.model.runbooks import Symptom
-from functions.domain.model.stalls import StallKind
 from functions.runtime.text import Phrase, Text
 
 CURVE_POINTS = 120

@@ -22,9 +22,8 @@ from functions.domain.health.samples import (
 )
 from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
-from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Statement, Unknown
+from functions.domain.model.observations import Channel, QueueSnapshot, QueueStalls, Reading, StallKind, Statement, Unknown
 from functions.domain.model.runbooks import Recovered, Runbook, Symptom
-from functions.domain.model.stalls import QueueStalls, StallKind
 from functions.runtime.text import Phrase, Text
 
 

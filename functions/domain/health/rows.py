@@ -19,9 +19,8 @@ from functions.domain.health.samples import (
     within,
 )
 from functions.domain.model.codes import Proof
-from functions.domain.model.observations import Channel, QueueSnapshot
+from functions.domain.model.observations import Channel, QueueSnapshot, QueueStalls, StallKind
 from functions.domain.model.runbooks import Runbook, Symptom
-from functions.domain.model.stalls import QueueStalls, StallKind
 from functions.domain.texts.words import duration
 from functions.runtime.text import COMMA, Phrase, Text, join
 

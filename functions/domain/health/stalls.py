@@ -9,9 +9,18 @@ from msgspec.structs import replace
 from functions.domain.health.rows import Row, Trust, find_rows, terms_of
 from functions.domain.health.samples import RECENT_S, drop_gaps, has_risen, rise_within, steps_of
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Samples, Statement
+from functions.domain.model.observations import (
+    Channel,
+    QueueSnapshot,
+    QueueStalls,
+    Reading,
+    Samples,
+    Stall,
+    StallKind,
+    Standstill,
+    Statement,
+)
 from functions.domain.model.runbooks import Runbook, Symptom
-from functions.domain.model.stalls import QueueStalls, Stall, StallKind, Standstill
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join
 

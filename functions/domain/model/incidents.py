@@ -1,19 +1,75 @@
-"""The document of a target: its open incident, its last outcomes and the messages to post.
+"""The document of a target: its open incident, its last outcomes, and the messages to post with their cards.
 Times are Unix seconds in UTC on our clock unless a name or its docstring says `runner`.
 
 A new field needs a default, since stored documents lack it."""
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import NewType
 
 from msgspec import Struct, field
 
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target, TurnedAway
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
-from functions.domain.model.messages import Message
-from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
-from functions.domain.model.stalls import QueueStalls, StallKind, Standstill
+from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, QueueStalls, StallKind, Standstill
 from functions.runtime.text import Phrase
+
+APPROVE, DECLINE, ACKNOWLEDGE, HEALTHY = "approve", "decline", "acknowledge", "healthy"
+"""The possible answers to a card, as buttons in chats that have them."""
+
+
+class CardKind(StrEnum):
+    """The kinds of cards. Documents store the values."""
+
+    STARTED = "started"
+    HELD = "held"
+    RECOVERED = "recovered"
+    ESCALATED = "escalated"
+    ESCALATED_AGAIN = "escalated_again"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+    NOT_APPROVED = "not_approved"
+    DECLINED = "declined"
+    TEST = "test"
+    BUNDLE = "bundle"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    REPORT = "report"
+    CHECK = "check"
+
+
+class Card(Struct, frozen=True):
+    """A message's content, without any platform's markup. Every text is plain and may be untrusted."""
+
+    kind: str
+    """A CardKind, or one that only a newer release knows."""
+    urgency: str
+    """`act` (somebody must get up), `watch` (Unstick is working on it), `plan` (it can wait for working hours) or `fine`."""
+    headline: str
+    facts: tuple[tuple[str, str], ...] = ()
+    text: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()  # log lines, shown literally
+    curve: tuple[tuple[float, int], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    mention: tuple[str, ...] = ()
+    incident: str = ""  # the messages of one incident share a thread
+    at: float = 0.0
+    nonce: str = ""  # of the link for people's answer, which is signed when the card is posted
+    nonce_until: float = 0.0  # when that link expires
+    actions: tuple[str, ...] = ()  # the possible answers to it
+    token: str = ""  # the signed nonce, for chats with buttons. Set when the card is posted.
+    evidence_title: str = ""  # the title of the lines in `evidence`; empty: they are the end of the job's log
+
+
+class Message(Struct, frozen=True):
+    """A card for one channel. It stays in the document until it is posted."""
+
+    id: str
+    channel: str
+    card: Card
+    bundle: str = ""  # a reason code: messages with the same code are sent together
+    name: str = ""  # the name of the target or alert in that message
+
 
 QUEUES_KEPT = 20  # queues of an incident. Every step reads all of them.
 ALERTS_KEPT = 50  # alerts of an incident. Fingerprint and start identify an alert, so each is kept.

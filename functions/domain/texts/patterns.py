@@ -5,8 +5,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from functions.domain.texts.sanitize import ANSI, clean
-from functions.runtime.redaction import token_rules
+from functions.domain.texts.words import ANSI, clean
+from functions.runtime.secrets import token_rules
 
 KEPT_BYTES = 256 * 1024
 MARGIN = 16 * 1024  # bytes read in addition and cut off again, so that no secret is cut in two: a private key has fewer

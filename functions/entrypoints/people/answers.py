@@ -17,9 +17,8 @@ from functions.domain.decisions import endings
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.looks import note_snapshot
 from functions.domain.model.codes import Action
-from functions.domain.model.incidents import Document
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, CardKind
-from functions.domain.texts.reasons import REASONS
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, CardKind, Document
+from functions.domain.texts.words import REASONS
 from functions.entrypoints.http import Response, not_allowed
 from functions.entrypoints.people.pages import Form, Person, identify, pressed_by, read_form, show_card, show_opening
 from functions.runtime.errors import BadRequest, Denied, Unavailable

@@ -14,11 +14,10 @@ from msgspec.structs import replace
 from functions.application import history, signing
 from functions.bootstrap import Adapters
 from functions.domain.cards.content import Content, render, tidy
-from functions.domain.cards.facts import PAGE_ID
+from functions.domain.cards.facts import PAGE_ID, QUEUE_NAME, QUEUES_SHOWN, say_curve
 from functions.domain.cards.incident import KINDS, Curve, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
-from functions.domain.cards.queues import QUEUE_NAME, QUEUES_SHOWN, say_curve
 from functions.domain.decisions.messages import compose_with_answers
-from functions.domain.model.messages import CardKind
+from functions.domain.model.incidents import CardKind
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, not_allowed
 from functions.entrypoints.people.pages import MAX_TOKEN, headers_of, identify, render_page, show_card

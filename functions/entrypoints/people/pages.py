@@ -16,13 +16,13 @@ from msgspec import Struct
 
 from functions.config.settings import Config
 from functions.domain.cards.content import SENTENCE, clock, split_headline, tidy
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
-from functions.domain.texts.sanitize import clean
+from functions.domain.texts.words import clean
 from functions.entrypoints.http import Response, has_token, read_body
 from functions.runtime.errors import BadRequest
-from functions.runtime.redaction import redact
+from functions.runtime.secrets import redact
 from functions.runtime.text import Phrase, Text, in_language
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -9,16 +9,14 @@ import unicodedata
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.cards.card import KINDS, compose
+from functions.domain.cards.card import HEADLINES, KINDS, compose
 from functions.domain.cards.content import CardInput
-from functions.domain.cards.holds import HEADLINES
 from functions.domain.health.recovery import SAME_AGAIN
 from functions.domain.model.codes import ASKED, Mode, Phase, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt
-from functions.domain.model.messages import Card
+from functions.domain.model.incidents import AfterRestart, AlertRef, Card, Incident, PastAttempt
 from functions.domain.model.observations import Holder
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.reasons import REASONS
+from functions.domain.texts.words import REASONS
 from functions.runtime.text import Text, in_language
 from tests.support.worlds.example_stories import (
     APPROVE,

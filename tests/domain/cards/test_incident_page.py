@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.cards import card, queues
+from functions.domain.cards import card, facts
 from functions.domain.cards.incident import Curve, Record, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import STUCK, AfterRestart, Escalation, Evidence, HistoryEntry, Outcome, PastAttempt
-from functions.domain.model.messages import Card
+from functions.domain.model.incidents import STUCK, AfterRestart, Card, Escalation, Evidence, HistoryEntry, Outcome, PastAttempt
 from functions.domain.model.observations import Execution, QueueSnapshot
 from tests.support.worlds.example_stories import EXAMPLES, NASTY, NOW, TARGET, hostile, rules
 from tests.support.worlds.scenes import change
@@ -158,5 +157,5 @@ def test_the_curve_marks_each_restart():
     xs, ys = zip(*(map(float, point.split(",")) for point in points.split()), strict=True)
     assert (min(xs), max(xs), min(ys) >= 0, max(ys)) == (0, 560, True, 120)
     assert drawn.count('class="mark"') == 2
-    assert str(queues.say_curve(depths)) == "224 → 615 (peak 615) in 8 min 9 s"
-    assert {draw_curve(Curve(few)) or queues.to_bars(few) or queues.say_curve(few) for few in ((), depths[:1])} == {""}
+    assert str(facts.say_curve(depths)) == "224 → 615 (peak 615) in 8 min 9 s"
+    assert {draw_curve(Curve(few)) or facts.to_bars(few) or facts.say_curve(few) for few in ((), depths[:1])} == {""}

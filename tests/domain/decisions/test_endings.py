@@ -20,11 +20,9 @@ from functions.domain.model.events import (
     Step,
     TimerFired,
 )
-from functions.domain.model.incidents import Document, Outcome, PastAttempt, QueueState
-from functions.domain.model.messages import Message
-from functions.domain.model.observations import Channel, Observation, Pause, QueueSnapshot, Unknown
+from functions.domain.model.incidents import Document, Message, Outcome, PastAttempt, QueueState
+from functions.domain.model.observations import Channel, Observation, Pause, QueueSnapshot, QueueStalls, Stall, StallKind, Unknown
 from functions.domain.model.runbooks import Freeze, Limits
-from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from tests.support.worlds.scenes import (
     MAIL,
     NOW,

@@ -7,9 +7,8 @@ from msgspec.structs import replace
 
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, Document, QueueState
-from functions.domain.model.observations import Channel, Holder, Observation, Unknown
+from functions.domain.model.observations import Channel, Holder, Observation, QueueStalls, Stall, StallKind, Unknown
 from functions.domain.model.runbooks import Limits, Rules
-from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from functions.domain.texts.words import LINK_BY_HAND
 from tests.support.worlds.scenes import (
     MAIL,

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.guards import decide, freeze_at
-from functions.domain.decisions.judging import GuardContext
+from functions.domain.decisions.turn import GuardContext
 from functions.domain.model.codes import ASKED, OVERRULED, SETTLED, UNKNOWN, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Decision, Kind
 from functions.domain.model.incidents import UNCLEAR, Document, Outcome, PastAttempt, QueueState

@@ -15,9 +15,17 @@ from functions.domain.health.stalls import add_stall, look_again
 from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.events import Declined, MessagesDelivered, Start, TimerFired
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Channel, Execution, QueueSnapshot, Unknown
+from functions.domain.model.observations import (
+    Channel,
+    Execution,
+    QueueSnapshot,
+    QueueStalls,
+    Stall,
+    StallKind,
+    Standstill,
+    Unknown,
+)
 from functions.domain.model.runbooks import Freeze, Rules
-from functions.domain.model.stalls import QueueStalls, Stall, StallKind, Standstill
 from tests.simulation.broker import Broker, Queue
 from tests.simulation.queues import Worker
 from tests.support.worlds.scenes import AHEAD_S, MAIL, NOW, alerted, case, history_of, rules, runbook, seen, snapshot

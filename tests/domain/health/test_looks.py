@@ -10,9 +10,8 @@ from functions.domain.health.rows import Terms
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
-from functions.domain.model.observations import Holder, QueueSnapshot, Statement, Unknown
+from functions.domain.model.observations import Holder, QueueSnapshot, QueueStalls, Stall, StallKind, Statement, Unknown
 from functions.domain.model.runbooks import Symptom
-from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from tests.support.recorded import RABBITMQ, read_looks
 from tests.support.worlds.scenes import MAIL, NOW, alert, bare, holding, snapshot
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from functions.domain.texts.sanitize import clean, safe_url
-from functions.domain.texts.words import worded
+from functions.domain.texts.words import clean, safe_url, worded
 
 
 @pytest.mark.parametrize(

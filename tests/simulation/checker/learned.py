@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from functions.domain.model.stalls import MARGIN, QueueStalls, Stall, StallKind
+from functions.domain.model.observations import MARGIN, QueueStalls, Stall, StallKind
 from tests.simulation.broker import RANGE, REACH_S, Queue
 from tests.simulation.checker.past import DAY_S, SKEW_S, Past, Violation
 from tests.simulation.courses.held import LEARNS, TARGET, Held

@@ -16,8 +16,8 @@ from msgspec.structs import replace as change
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Mode
+from functions.domain.model.observations import StallKind
 from functions.domain.model.runbooks import EvidenceJob, Recovered
-from functions.domain.model.stalls import StallKind
 from tests.simulation.broker import Queue
 from tests.simulation.courses.alerts import raise_alert, suspect
 from tests.simulation.models import Run

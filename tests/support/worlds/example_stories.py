@@ -15,6 +15,7 @@ from functions.domain.model.codes import Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import (
     AfterRestart,
     AlertRef,
+    Card,
     Doubt,
     Escalation,
     Evidence,
@@ -22,10 +23,8 @@ from functions.domain.model.incidents import (
     PastAttempt,
     QueueState,
 )
-from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, Holder, QueueSnapshot
+from functions.domain.model.observations import Execution, Holder, QueueSnapshot, QueueStalls, Stall, StallKind
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
-from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join, named
 from tests.support.worlds.scenes import change

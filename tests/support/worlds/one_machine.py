@@ -25,7 +25,7 @@ from flask.testing import FlaskClient
 from functions import bootstrap
 from functions.application import signing
 from functions.application.documents import decode
-from functions.config.current import current_config
+from functions.bootstrap import current_config
 from functions.domain.model.codes import VERSION
 from functions.domain.model.incidents import Document
 from functions.runtime.errors import BadRequest

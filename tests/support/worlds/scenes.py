@@ -10,8 +10,7 @@ from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Event, Start, Step, TimerFired, Wake
-from functions.domain.model.incidents import AlertRef, Document, Escalation, Incident, QueueState
-from functions.domain.model.messages import Message
+from functions.domain.model.incidents import AlertRef, Document, Escalation, Incident, Message, QueueState
 from functions.domain.model.observations import (
     Channel,
     Execution,

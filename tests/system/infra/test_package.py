@@ -60,7 +60,7 @@ def test_what_is_in_the_archive_serves(archive: Path, tmp_path: Path) -> None:
     code = (
         "import importlib, sys; sys.modules['jsonschema'] = sys.modules['rich'] = sys.modules['apprise'] = None\n"
         f"for name in {[name.removesuffix('.__init__') for name in names]}: importlib.import_module(name)\n"
-        "from functions.config.current import current_config; print(current_config().runner.name)\n"
+        "from functions.bootstrap import current_config; print(current_config().runner.name)\n"
         "from functions.entrypoints.people.pages import show_opening; print(show_opening(current_config().rules)[1])\n"
         "from functions.domain.texts.patterns import mask; print(mask('a dapi0123456789abcdef0123456789abcdef'))"
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from functions.domain.model.stalls import QueueStalls, Stall, StallKind
+from functions.domain.model.observations import QueueStalls, Stall, StallKind
 from testbed.broker import HOST, PLUGINS, Broker, broker, free_ports
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import IN_AUTO, Unstick, configuration, job_id, runbook

@@ -17,7 +17,7 @@ from functions.domain.model.observations import Execution, ExecutionHistory, Nod
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, Restart
 from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from functions.runtime.redaction import redact
+from functions.runtime.secrets import redact
 from functions.runtime.structs import duration, key, written
 from functions.runtime.text import Text
 

@@ -29,7 +29,7 @@ from functions.adapters.sqlite import open_file
 from functions.domain.decisions.matching import OPTION, shown, template_options
 from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from functions.runtime.redaction import redact
+from functions.runtime.secrets import redact
 from functions.runtime.text import Text, named
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION
 from functions.domain.texts.patterns import mask
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from functions.runtime.redaction import redact
-from functions.runtime.secrets import with_newest
+from functions.runtime.secrets import redact, with_newest
 from functions.runtime.text import Phrase, Text, named
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION
 from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.parallel import Calls, name_late, run_parallel
-from functions.runtime.redaction import redact
+from functions.runtime.secrets import redact
 from functions.runtime.text import Text
 
 if TYPE_CHECKING:

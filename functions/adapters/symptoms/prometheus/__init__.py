@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 
 from msgspec import Struct, field
 
-from functions.adapters.symptoms._http import FORBIDDEN, ask_all, require_ok, shaped
 from functions.application.ports import Finding, Query, QueueOutcome, SymptomAdapter, SymptomKeys
 from functions.domain.decisions.matching import NotRendered, fill_template, refuse_control_characters, shown, template_labels
 from functions.domain.model import runbooks
@@ -24,7 +23,7 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Statement
 from functions.domain.texts.patterns import full_match
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from functions.runtime.http_client import Answer, request
+from functions.runtime.http_client import FORBIDDEN, Answer, ask_all, request, require_ok, shaped
 from functions.runtime.secrets import SecretRef, with_newest
 from functions.runtime.structs import duration, key, written
 from functions.runtime.text import Text, named

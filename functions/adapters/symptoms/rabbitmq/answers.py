@@ -4,11 +4,10 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
-from functions.adapters.symptoms._http import FORBIDDEN, require_ok, shaped
 from functions.adapters.symptoms.rabbitmq import SYSTEM
 from functions.domain.model.alerts import QueueRef
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from functions.runtime.http_client import Answer
+from functions.runtime.http_client import FORBIDDEN, Answer, require_ok, shaped
 from functions.runtime.text import Text
 
 NOT_FOUND = 404

@@ -14,7 +14,6 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.symptoms._http import ask_all, shaped
 from functions.adapters.symptoms.rabbitmq import SYSTEM, RabbitMQ
 from functions.adapters.symptoms.rabbitmq.answers import (
     NOT_FOUND,
@@ -43,7 +42,7 @@ from functions.domain.health.samples import RECENT_S, rise_within
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.http_client import MAX_ANSWER_BYTES, Answer, request
+from functions.runtime.http_client import MAX_ANSWER_BYTES, Answer, ask_all, request, shaped
 from functions.runtime.parallel import MOST_THREADS
 from functions.runtime.secrets import with_newest
 from functions.runtime.text import Text, named

@@ -24,7 +24,7 @@ from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, rise
 from functions.domain.model import observations
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Channel, Holder, QueueHistory, QueueSnapshot, Returns, Unknown
-from functions.domain.texts.sanitize import clean
+from functions.domain.texts.words import clean
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
