@@ -67,15 +67,16 @@ def test_the_time_limit_ends_the_command_and_everything_that_it_started(tmp_path
 
 ENDLESS = """
 for i in 1 2 3 4 5; do
-    head -c 3000000 /dev/zero | tr '\\0' x; echo; echo "$i"
-    while [ "$(stat -c %s "$0"/unstick.db-runs/*.out)" -gt {most} ]; do sleep 0.05; done
+    head -c 3000000 /dev/zero | tr '\\0' x; echo
+    while size=$(stat -c %s "$0"/unstick.db-runs/*.out); [ "$size" -gt {most} ] || [ "$size" -lt {least} ]; do sleep 0.05; done
+    echo "$i"
 done
 """
 
 
 def test_the_output_keeps_its_end_and_can_not_fill_the_disk_with_the_store(tmp_path):
     """The command goes on printing only once the file is short again."""
-    place = Place(tmp_path, ENDLESS.format(most=2 * runs.SHOWN_BYTES), timeout_s=20.0)
+    place = Place(tmp_path, ENDLESS.format(most=2 * runs.SHOWN_BYTES, least=runs.SHOWN_BYTES), timeout_s=20.0)
     ended, tail = place.until_ended(place.start())
     assert (ended.status, tail[-1]) == ("succeeded", "5")
     assert len(runs.read_output(place.runs, int(ended.id))) == runs.SHOWN_BYTES
