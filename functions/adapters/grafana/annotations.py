@@ -8,6 +8,7 @@ from typing import Any
 
 from functions.config.settings import Annotations as Settings
 from functions.domain.cards.content import rendered, tidy
+from functions.domain.cards.facts import page_of_incident
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive
 from functions.domain.model.runbooks import Rules
@@ -40,6 +41,7 @@ def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
         restart = in_brackets(named(Text("restart") if execution.tag else Text("restart by hand"), target), how)
         entries.append({"time": _ms(begin), "timeEnd": _ms(end), "tags": [*tags, "restart"], "text": rendered(rules, restart)})
     text = rendered(rules, named(in_brackets(ENDINGS[outcome.ending], outcome.reason.value if outcome.reason else ""), target))
+    text = "\n".join(filter(None, (text, page_of_incident(incident.id, rules))))
     entries.append({"time": _ms(outcome.at), "timeEnd": _ms(outcome.at), "tags": [*tags, outcome.ending.value], "text": text})
     return entries
 

@@ -30,7 +30,7 @@ def settings(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Setting
 
 
 def test_each_restart_is_a_span_and_the_outcome_a_point(httpserver: HTTPServer, settings: Settings) -> None:
-    """On our clock, in milliseconds, with tags to ask by; a start that the job refused is none."""
+    """On our clock, in milliseconds, with tags to ask by, and the incident's page; a start that the job refused is none."""
     taken: list[dict[str, object]] = []
 
     def take(request: Request) -> Response:
@@ -46,7 +46,7 @@ def test_each_restart_is_a_span_and_the_outcome_a_point(httpserver: HTTPServer, 
     assert sorted(taken, key=lambda row: str(row["text"])) == [
         {
             "time": round(NOW * 1000), "timeEnd": round(NOW * 1000), "tags": ["unstick", "mail-delivery", "escalated"],
-            "text": "escalated (failing): service=mail-delivery",
+            "text": "escalated (failing): service=mail-delivery\nhttps://unstick.example.com/incidents/7f3a9c21",
         },
         {
             "time": round((begin - RUNNER_AHEAD_S) * 1000), "timeEnd": round((end - RUNNER_AHEAD_S) * 1000),
