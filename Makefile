@@ -66,13 +66,13 @@ fuzz: setup ## fuzz the parsers of untrusted input
 	$(RUN) -m pip install --quiet --require-hashes -r requirements-fuzz.txt && $(RUN) -m tests.adapters.fuzz $(ARGS)
 
 audit: setup ## check licences, secrets and known vulnerabilities, and write the SBOM to build/sbom.json
-	VENV=$(VENV) tools/audit $(ARGS)
+	VENV=$(VENV) tools/releases/audit $(ARGS)
 
 lock: setup ## pin requirements*.in again (ARGS=--upgrade takes the newest versions)
-	VENV=$(VENV) tools/lock $(ARGS)
+	VENV=$(VENV) tools/releases/lock $(ARGS)
 
 release: setup ## build the archive, SBOM and checksums of a release in build/release
-	$(RUN) -m tools.release
+	$(RUN) -m tools.releases.release
 
 docs: setup ## regenerate the generated pages and pictures of docs/
 	$(RUN) -m tools.docs.configuration_page && $(RUN) -m tools.docs.costs_page && $(RUN) -m tools.docs.gallery && $(RUN) -m pytest -q tests/system/project/test_docs.py

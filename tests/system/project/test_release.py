@@ -13,7 +13,7 @@ import pytest
 
 from testbed.patience import PATIENCE_S
 from tests.system.infra.test_package import ROOT
-from tools import release
+from tools.releases import release
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -81,7 +81,7 @@ def test_the_audit_finds_a_secret(tmp_path):
     shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "requirements.txt").write_text("idna==3.10 --hash=sha256:00\n")
     (tmp_path / "reference.yaml").write_text("password: env://RABBITMQ_PASSWORD\n")
-    command, environment = ["tools/audit", "--offline"], {**os.environ, "VENV": sys.prefix}
+    command, environment = ["tools/releases/audit", "--offline"], {**os.environ, "VENV": sys.prefix}
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     for text, ends in (("env://ADMIN_PASSWORD", 0), ("hunter2-correct-horse", 1)):
         (tmp_path / "literal.yaml").write_text(f"password: {text}\n")

@@ -1,4 +1,4 @@
-"""Writes a release's software bill of materials: `python -m tools.sbom FILE`. The same pins give the same bytes."""
+"""Writes a release's software bill of materials: `python -m tools.releases.sbom FILE`. The same pins give the same bytes."""
 
 import json
 import re

@@ -13,9 +13,9 @@ import tarfile
 from pathlib import Path
 
 from tools.catalogues import to_look_at
-from tools.sbom import sbom
+from tools.releases.sbom import sbom
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def git(root: Path, *arguments: str) -> bytes:
