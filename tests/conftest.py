@@ -57,11 +57,14 @@ def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_stay_here)
 
 
-APART = ("tests/system/test_command.py", "tests/system/test_wor", "tests/system/test_waiting", "tests/simulation/")
+APART = (
+    *("tests/system/test_command.py", "tests/system/test_wor", "tests/system/test_waiting", "tests/simulation/"),
+    "tests/system/town/test_town.py",
+)
 """Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
 
 WAITS = (
-    *("tests/system/town/", "tests/system/libraries/"),
+    *("tests/system/town/test_town.py::test_what_happens_to_nodes", "tests/system/town/", "tests/system/libraries/"),
     *("tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
     "tests/system/project/test_first_hour.py",

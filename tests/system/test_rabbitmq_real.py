@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import urllib.error
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +20,7 @@ from functions.adapters.symptoms.rabbitmq import RabbitMQ, checks, client, to_qu
 from functions.application.ports import Finding
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
-from functions.runtime.errors import Denied
+from functions.runtime.errors import Denied, Unavailable
 from testbed.broker import ADMIN, Broker, consumer
 from testbed.looks import look_once
 from testbed.patience import PATIENCE_S, wait_until
@@ -34,6 +34,8 @@ def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> 
 
 
 def look(broker: Broker, name: str, *, vhost: str = "/") -> QueueSnapshot:
+    with suppress(Unavailable):  # on a busy machine 4.0 now and then leaves a queue out of its totals
+        return look_once(client.look_all, settings(broker), to_queue(vhost, name))
     return look_once(client.look_all, settings(broker), to_queue(vhost, name))
 
 

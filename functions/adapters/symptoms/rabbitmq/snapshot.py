@@ -60,7 +60,9 @@ def read_snapshot(queue: QueueRef, totals: Totals, page: Page | Unknown, *, at: 
 def _find_total(queue: QueueRef, totals: Totals, page: Page | Unknown) -> Total:
     total = next((item for item in totals.items if item.name == queue.keys["queue"]), None)
     if total is None and isinstance(page, Page) and page.name == queue.keys["queue"]:
-        raise Unavailable(SYSTEM, Text("{queue} has no live totals: its node {node} is down", queue=named(queue), node=page.node))
+        raise Unavailable(
+            SYSTEM, Text("{queue} has no live totals: its node {node} is down or overloaded", queue=named(queue), node=page.node)
+        )
     if total is None:
         remedy = Text(
             "Compare the alert's labels with RabbitMQ's queues; an auto-delete or exclusive queue disappears with its consumer."
