@@ -64,7 +64,8 @@ APART = (
 """Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
 
 WAITS = (
-    *("tests/system/town/test_town.py::test_what_happens_to_nodes", "tests/system/town/", "tests/system/libraries/"),
+    *("tests/system/town/test_town.py::test_what_happens_to_nodes", "tests/system/prometheus/test_prometheus_real.py"),
+    *("tests/system/town/", "tests/system/libraries/"),
     *("tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
     "tests/system/project/test_first_hour.py",

@@ -33,7 +33,7 @@ from tests.support.worlds.scenes import runbook
 MINUTE_S = 4.0
 """`for`, `range`, and what a minute is here."""
 PLAYED_S = 38.0
-RESTARTED_S = 12.0
+RESTARTED_S = 15.0
 """When a restart ends, for those that are restarted."""
 AWAY_S = (14.0, 14.0 + 100 / 15)
 """When one of the two servers is away."""
