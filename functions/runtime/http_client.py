@@ -10,30 +10,26 @@ import json as jsonlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct
 
-from functions.runtime.errors import Unavailable
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.parallel import MOST_THREADS, name_late, run_parallel
+from functions.runtime.structs import convert
 from functions.runtime.text import Phrase, Text, named
 
 if TYPE_CHECKING:
     import requests
     from requests.adapters import HTTPAdapter
-from collections.abc import Collection
-from functools import partial
-from typing import TypeVar
 
-import msgspec
-
-from functions.runtime.errors import Denied
-from functions.runtime.parallel import MOST_THREADS, name_late, run_parallel
-from functions.runtime.structs import convert
-
+T = TypeVar("T")
+OK, FORBIDDEN, SERVER_ERROR = 200, frozenset({401, 403}), 500
 CONNECT_TIMEOUT_S = 3.05  # a little over the 3 s after which TCP retransmits its first packet
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
@@ -232,10 +228,6 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return host == "localhost"
-
-
-T = TypeVar("T")
-OK, FORBIDDEN, SERVER_ERROR = 200, frozenset({401, 403}), 500
 
 
 def ask_all(

@@ -240,18 +240,20 @@ TESTED = Content(
     "fine", Text("The test notification arrived"), (Text("The path from Grafana through Unstick to this chat works."),)
 )
 ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.RESOLVED, CardKind.NOT_APPROVED, CardKind.DECLINED}
-QUEUES, HOLDERS, PROOFS = facts.list_queues, facts.holders, facts.proofs
 
 KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[facts.Part, ...]]] = {
-    CardKind.STARTED: (_started, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restarts, facts.evidence)),
-    CardKind.HELD: (say_held, (QUEUES, PROOFS, HOLDERS, facts.restarts, facts.since, facts.evidence)),
-    CardKind.RECOVERED: (_recovered, (QUEUES, facts.restarts, facts.evidence)),
-    CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.restarts, HOLDERS, facts.since, facts.evidence)),
-    CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.since)),
+    CardKind.STARTED: (_started, (facts.list_queues, facts.proofs, facts.holders, facts.since, facts.restarts, facts.evidence)),
+    CardKind.HELD: (say_held, (facts.list_queues, facts.proofs, facts.holders, facts.restarts, facts.since, facts.evidence)),
+    CardKind.RECOVERED: (_recovered, (facts.list_queues, facts.restarts, facts.evidence)),
+    CardKind.ESCALATED: (
+        _escalated,
+        (facts.list_queues, facts.proofs, facts.restarts, facts.holders, facts.since, facts.evidence),
+    ),
+    CardKind.ESCALATED_AGAIN: (_escalated_again, (facts.list_queues, facts.holders, facts.since)),
     CardKind.ACKNOWLEDGED: (TAKEN, (facts.since,)),
-    CardKind.RESOLVED: (WORKS_AGAIN, (QUEUES,)),
-    CardKind.NOT_APPROVED: (say_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restarts)),
-    CardKind.DECLINED: (say_declined, (QUEUES, facts.since, facts.restarts)),
+    CardKind.RESOLVED: (WORKS_AGAIN, (facts.list_queues,)),
+    CardKind.NOT_APPROVED: (say_not_approved, (facts.list_queues, facts.proofs, facts.holders, facts.since, facts.restarts)),
+    CardKind.DECLINED: (say_declined, (facts.list_queues, facts.since, facts.restarts)),
     CardKind.TEST: (TESTED, ()),
     CardKind.BUNDLE: (_bundle, (facts.names,)),
     CardKind.PAUSED: (_paused, ()),

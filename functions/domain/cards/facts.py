@@ -197,16 +197,21 @@ def since(card_input: CardInput) -> Iterator[Fact]:
         yield Text("Firing for"), duration(alert_s)
 
 
+def say_starter(execution: Execution) -> Phrase:
+    """Who started it; empty if Unstick did, or nobody is known."""
+    return Text("started by {user}", user=tidy(execution.user, 60)) if execution.user and not execution.tag else ""
+
+
 def _say_run(execution: Execution | None, tag: str, host: str, how: Phrase = "") -> Phrase:
     """One attempt: its run, who started it if not Unstick, and how the attempt ended if that says more than the run's status.
     `host`: the only one that was restarted, if it was one."""
     parts: list[Phrase] = [tidy(tag, 60)]
     if execution is not None:
-        status, user = worded(execution.status), tidy(execution.user, 60)
+        status = worded(execution.status)
         parts = [Text("execution {id}", id=tidy(execution.id, 40)), status]
         if execution.runner_ended_at is not None and execution.runner_started_at is not None:
             parts.append(duration(execution.runner_ended_at - execution.runner_started_at))
-        parts.append(Text("started by {user}", user=user) if user and not execution.tag else "")
+        parts.append(say_starter(execution))
         how = how if how != status else ""
     parts.append(Text("only on {host}", host=tidy(host, 60)) if host else "")
     return named(join(parts, COMMA), how)

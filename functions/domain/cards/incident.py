@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards import card
 from functions.domain.cards.content import CardInput, tidy
-from functions.domain.cards.facts import HOLDERS_SHOWN, QUEUE_NAME, held
+from functions.domain.cards.facts import HOLDERS_SHOWN, QUEUE_NAME, held, say_starter
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import ASKED, Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import (
@@ -128,7 +128,7 @@ def _by(incident: Incident) -> Phrase:
 
 
 def _restart(execution: Execution, incident: Incident) -> Iterator[Entry]:
-    who = Text("started by {user}", user=tidy(execution.user, 60)) if execution.user and not execution.tag else ""
+    who = say_starter(execution)
     named_run = Text("execution {id}", id=tidy(execution.id, 40))
     ahead_s, link = incident.runner_ahead_s, safe_url(execution.url)
     started, ended = execution.runner_started_at, execution.runner_ended_at

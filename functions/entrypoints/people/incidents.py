@@ -142,14 +142,11 @@ def _show_one(ports: Adapters, incident: str, known: Request | None) -> Response
     if record is None:
         return _refuse(ports, 404, **more)
     shown = compose_with_answers(to_card_input(record, ports.rules, ports.now()), ports.rules)
-    if (
-        known
-        and record.target
-        and ports.now() < shown.nonce_until
-        and (identify(known, ports.config).verified or _is_signed_in(known, ports))
-    ):
-        token = ports.sign_approval(record.target.key, shown.nonce, shown.nonce_until)
-        more |= {"token": token, "person": identify(known, ports.config), "action": "../approve/"}
+    if known and record.target and ports.now() < shown.nonce_until:
+        person = identify(known, ports.config)
+        if person.verified or _is_signed_in(known, ports):
+            token = ports.sign_approval(record.target.key, shown.nonce, shown.nonce_until)
+            more |= {"token": token, "person": person, "action": "../approve/"}
     starts = find_starts(record.incident)
     queues = [state for state in record.incident.queues[:QUEUES_SHOWN] if len(state.curve) > 1]
     captions = [named(tidy(state.queue.name, QUEUE_NAME), say_curve(state.curve)) for state in queues]
