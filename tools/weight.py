@@ -7,7 +7,7 @@ How each row is counted:
 - Reachable are the files that main.py's `webhook` and `verify` import, directly or through others, at the top or inside
   functions, but not under TYPE_CHECKING. Of the adapters only one deployment's count (DEPLOYMENT): the others aren't loaded
   there. main.py counts in full. LEFT_OUT says what isn't followed, and why.
-- Lines of a folder are all lines of all its *.py files.
+- Lines of a folder are all lines of all its *.py files. Chats, runners and symptoms count apart from the rest of functions/.
 - Packages are the pinned ones in requirements.txt, the function's own.
 - Keys are the dotted names in unstick.schema.json that have a value and no further names below them; the same key of several
   chats counts once. NOT_COUNTED says what else is no key.
@@ -59,9 +59,16 @@ NO_CODE = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
     *(tokenize.ENCODING, tokenize.ENDMARKER),
 }
+SHIPPED = {
+    "chats": {"_plain_text", "_shared", "_slack_answers", "apprise", "chatwork", "console", "google_chat", "slack", "__init__"},
+    "runners": {"rundeck", "command", "__init__"},
+    "symptoms": {"rabbitmq", "prometheus", "__init__"},
+}
+"""Kind of adapter -> what is shipped of it. An adapter more, of whoever writes one, has limits of its own and counts in no other
+row."""
 Row = tuple[str, int, int | None]
 
-STANDS: dict[str, int] = {}
+STANDS: dict[str, int] = {"lines of functions/ without chats, runners and symptoms": 13_064}
 """Rows that are still over their limit, and what they may weigh until then. Amounts only go down."""
 
 
@@ -186,21 +193,40 @@ def count_prose(page: Path) -> int:
     return len(re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE).split())
 
 
+def split_functions(root: Path) -> tuple[list[Path], list[Path], dict[str, list[Path]]]:
+    """The files of functions/: those of the core, of the shipped adapters, and of each adapter more."""
+    core: list[Path] = []
+    shipped: list[Path] = []
+    more: dict[str, list[Path]] = {}
+    for path in python_files(root, "functions"):
+        adapter = path.relative_to(root).with_suffix("").parts[2:4]
+        if path.relative_to(root).parts[1] != "adapters" or adapter[0] not in SHIPPED:
+            core.append(path)
+        elif adapter[1] in SHIPPED[adapter[0]]:
+            shipped.append(path)
+        else:
+            more.setdefault("/".join(adapter), []).append(path)
+    return core, shipped, more
+
+
 def rows(root: Path) -> list[Row]:
     """(what, amount, limit) of a tree. `make lint` fails over a limit; limits only go down."""
     deployed = set(reachable(root).values())
     pins = [line for line in (root / "requirements.txt").read_text().splitlines() if line[:1].isalnum()]
-    functions = python_files(root, "functions")
-    limits = {"unstick": 1_900, "tests": 30_000, "testbed": 5_079, "tools": 2_200, "demo": 1_100, "bench": 1_000, "infra": 420}
+    core, shipped, more = split_functions(root)
+    functions = [*core, *shipped]
+    limits = {"unstick": 1_900, "tests": 30_000, "testbed": 4_900, "tools": 2_000, "demo": 1_100, "bench": 1_000, "infra": 420}
     return [
-        ("code lines reachable from webhook and verify", sum(map(code_lines, deployed)), 7_800),
-        ("code lines of functions/", sum(map(code_lines, functions)), 10_800),
-        ("lines of functions/", count_lines(functions), 17_000),
-        ("files of functions/", len(functions), 125),
+        ("code lines reachable from webhook and verify", sum(map(code_lines, deployed)), 7_700),
+        ("code lines of functions/", sum(map(code_lines, functions)), 10_600),
+        ("lines of functions/ without chats, runners and symptoms", count_lines(core), 13_000),
+        ("lines of the shipped chats, runners and symptoms", count_lines(shipped), 3_850),
+        *((f"lines of the adapter {name}", count_lines(paths), 400) for name, paths in sorted(more.items())),
+        ("files of functions/", len(functions), 115),
         *((f"lines of {name}/", count_lines(python_files(root, name)), limit) for name, limit in limits.items()),
         ("packages in requirements.txt", len(pins), 43),
         ("words of docs/, infra/ and examples/", count_words(root, "docs", "infra", "examples"), 26_000),
-        ("words of README.md outside its code", count_prose(root / "README.md"), 800),
+        ("words of README.md outside its code", count_prose(root / "README.md"), 750),
         ("keys of unstick.yaml", len(keys_of(json.loads((root / "unstick.schema.json").read_text()))), 100),
         (f"functions over {MOST_LINES} lines", len(too_long(root)), 0),
         (f"functions with more than {MOST_ARGUMENTS} arguments", len(too_wide(root)), 0),
