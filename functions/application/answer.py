@@ -8,14 +8,18 @@ from functions.application.documents import STORE_S, load
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
 from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply, WasHealthy
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Document
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, Document
 from functions.runtime.text import Text
 
 NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")
+REPLACED = Text(
+    "Nothing was done: a newer message replaced this one, since more stands still, or more speaks against a restart by now."
+)
 NOT_APPROVER = Text("Nothing was done: only the runbook's approvers may do this ({who}).")
 DONE: Mapping[str, Text] = {
     APPROVE: Text("Approved by {by} at {at}"),
-    DECLINE: Text("On purpose, says {by} at {at}"),
+    DECLINE: Text("Declined by {by} at {at}"),
+    ON_PURPOSE: Text("On purpose, says {by} at {at}"),
     ACKNOWLEDGE: Text("Taken by {by} at {at}"),
     HEALTHY: Text("It was healthy, says {by} at {at}"),
 }
@@ -51,7 +55,7 @@ def answer(ports: Ports, given: Answer, budget: Budget) -> Result:
     before = load(ports, given.key, budget.at_most(STORE_S))[0]
     runbook = find_runbook(before, given.action, given.nonce)
     if runbook is None:
-        return Result(before, before, refusal=NO_LONGER)
+        return Result(before, before, refusal=say_why_not(before, given.nonce))
     approvers = ports.rules.runbooks[runbook].approvers if runbook in ports.rules.runbooks else None
     if not _is_allowed(ports, given, approvers):
         return Result(before, before, refusal=NOT_APPROVER, approvers=approvers or ("-",))
@@ -71,11 +75,16 @@ def find_runbook(document: Document, action: str, nonce: str) -> str | None:
     if action == HEALTHY:
         doubted = document.find_doubtable(nonce)
         return doubted.runbook if doubted else None
-    if incident is not None and incident.approval.nonce == nonce and action in (APPROVE, DECLINE):
+    if incident is not None and incident.approval.nonce == nonce and action in (APPROVE, DECLINE, ON_PURPOSE):
         return incident.runbook
     if escalation is not None and escalation.nonce == nonce and action == ACKNOWLEDGE and not escalation.taken_by:
         return escalation.runbook
     return None
+
+
+def say_why_not(document: Document, nonce: str) -> Text:
+    """Why the message with this nonce takes no answer."""
+    return REPLACED if document.incident is not None and nonce in document.incident.approval.replaced else NO_LONGER
 
 
 def _is_allowed(ports: Ports, given: Answer, approvers: tuple[str, ...] | None) -> bool:
@@ -93,8 +102,8 @@ def _is_allowed(ports: Ports, given: Answer, approvers: tuple[str, ...] | None) 
 def _to_event(given: Answer, document: Document) -> Event:
     if given.action == APPROVE:
         return Approved(given.nonce, given.by, given.why)
-    if given.action == DECLINE:
-        return Declined(given.nonce, given.by, given.why)
+    if given.action in (DECLINE, ON_PURPOSE):
+        return Declined(given.nonce, given.by, given.why, on_purpose=given.action == ON_PURPOSE)
     if given.action == HEALTHY:
         return WasHealthy(given.nonce)
     return Acknowledged(given.by, document.escalation.incident if document.escalation else "")

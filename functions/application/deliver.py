@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from functions.application.documents import LIST_S, STORE_S, archive_path, decode_document, encode, load
 from functions.application.ports import Budget, Ports
 from functions.domain.cards.facts import page_of_incident
-from functions.domain.decisions.endings import APPROVAL_S
+from functions.domain.decisions.waiting import APPROVAL_S
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Bundled, MessagesDelivered, Waiting
 from functions.domain.model.incidents import Archive, Card, Document, Message

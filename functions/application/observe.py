@@ -13,7 +13,7 @@ from functions.application.ports import Budget, Ports, Query, QueueOutcome
 from functions.domain.decisions.evidence import evidence_to_read, is_awaited
 from functions.domain.decisions.step import Queues, Wanted, what_to_observe
 from functions.domain.model.events import Event
-from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.incidents import Document, Evidence, EvidenceRun, Incident
 from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, ExecutionHistory, Observation, Pause, Unknown
 from functions.domain.model.runbooks import Runbook, Symptom
 from functions.domain.texts.patterns import mask
@@ -32,12 +32,12 @@ NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 
 def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> Observation:
     """Read everything that this document names, at the same time."""
-    reading = read_evidence(ports, document.incident, budget)
-    if reading is not None and reading.awaited:
-        return replace(NOTHING_SEEN, evidence=reading)
+    readings = read_evidence(ports, document.incident, budget)
+    if any(reading.awaited for reading in readings or ()):
+        return replace(NOTHING_SEEN, evidence=readings)
     timeout_s = budget.at_most(LOOK_S) * LOOK_SHARE
     _, observation = read_all(ports, what_to_observe(document, event, ports.rules), timeout_s)
-    return replace(observation, evidence=reading)
+    return replace(observation, evidence=readings)
 
 
 def read_all(
@@ -62,21 +62,31 @@ def read_all(
     return first, Observation(history, queues, pause, storm, start_page, nonce=nonce)
 
 
-def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> EvidenceReading | None:
-    """Read the evidence run; None for an incident that collects none."""
+def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> tuple[EvidenceReading, ...] | None:
+    """Read the evidence runs, side by side; None for an incident that collects none."""
     evidence = evidence_to_read(incident)
     if evidence is None:
         return None
-    reading = EvidenceReading(evidence.execution)
-    if evidence.execution is not None and not evidence.missing:
-        partly, timeout_s = ports.now() >= evidence.until, budget.at_most(READ_EVIDENCE_S)  # then nobody waits for the rest
-        try:
-            run, output = ports.runner.read_evidence(evidence.execution.id, partial=partly, timeout_s=timeout_s)
-            masked = output and tuple(replace(part, text=mask(redact(part.text), ports.rules.mask)) for part in output)
-            reading = EvidenceReading(run, masked)
-        except (Denied, Unavailable) as error:
-            reading = EvidenceReading(evidence.execution, problem=error.text)
-    return replace(reading, awaited=is_awaited(evidence, reading, ports.now()))
+    timeout_s = budget.at_most(READ_EVIDENCE_S)
+    calls = [partial(_read_run, ports, evidence, run, timeout_s) for run in evidence.runs]
+    readings = []
+    for run, result in zip(evidence.runs, ports.run_parallel(calls, timeout_s), strict=True):
+        late = isinstance(result, Unavailable)
+        reading = EvidenceReading(run.execution, problem=result.text) if late else unwrap(result)
+        readings.append(replace(reading, awaited=is_awaited(run, evidence, reading, ports.now())))
+    return tuple(readings)
+
+
+def _read_run(ports: Ports, evidence: Evidence, run: EvidenceRun, timeout_s: float) -> EvidenceReading:
+    if run.execution is None or run.missing:
+        return EvidenceReading(run.execution)
+    partly = ports.now() >= evidence.until  # then nobody waits for the rest
+    try:
+        execution, output = ports.runner.read_evidence(run.execution.id, partial=partly, timeout_s=timeout_s)
+    except (Denied, Unavailable) as error:
+        return EvidenceReading(run.execution, problem=error.text)
+    masked = output and tuple(replace(part, text=mask(redact(part.text), ports.rules.mask)) for part in output)
+    return EvidenceReading(execution, masked)
 
 
 def _mask_tail(history: Any, patterns: tuple[str, ...]) -> Any:

@@ -20,14 +20,14 @@ from functions.application.observe import READ_EVIDENCE_S, plan_queues, read_evi
 from functions.application.ports import Budget, Chat, Finding, Query
 from functions.bootstrap import Adapters
 from functions.config.settings import Config, File, Named
-from functions.domain.decisions.evidence import tag_of, with_reading
+from functions.domain.decisions.evidence import make_tag, read_opinions, with_readings
 from functions.domain.decisions.matching import HOLDER_HOST, NotRendered, render_evidence
 from functions.domain.decisions.step import Queues
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Mode, Phase
-from functions.domain.model.incidents import Document, Incident
-from functions.domain.model.observations import EvidenceReading, QueueSnapshot, QueueStalls, StallKind
+from functions.domain.model.incidents import Document, EvidenceRun, Incident
+from functions.domain.model.observations import QueueSnapshot, QueueStalls, StallKind
 from functions.domain.model.runbooks import EvidenceJob, Runbook, Symptom
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
@@ -116,16 +116,20 @@ def run_evidence(ports: Adapters, book: Runbook, job: EvidenceJob, labels: Mappi
         refused = Finding(what, False, evidence.missing, "Compare the labels with evidence.allow.")
         return [find_missing(what, [value.replace(HOLDER_HOST, "") for value in job.options.values()], alert) or refused]
     incident = Incident(f"check-{now * 1000:.0f}", Phase.COLLECTING, now, book.name, (), ())
-    tag, budget = tag_of(incident), Budget(ports, ports.monotonic() + job.within_s + READ_EVIDENCE_S)
+    tag, budget = make_tag(incident.id, "check", 0), Budget(ports, ports.monotonic() + job.within_s + READ_EVIDENCE_S)
     run = ports.runner.start_evidence(job.job, evidence.options, tag=tag, timeout_s=job.within_s)
-    incident = replace(incident, evidence=replace(evidence, asked_at=now, until=now + job.within_s, execution=run))
-    while (reading := read_evidence(ports, incident, budget) or EvidenceReading()).awaited:
+    ordered = replace(evidence, asked_at=now, until=now + job.within_s, runs=(EvidenceRun(tag, execution=run),))
+    incident = replace(incident, evidence=ordered)
+    readings = read_evidence(ports, incident, budget) or ()
+    while any(reading.awaited for reading in readings):
         time.sleep(0.5)
-    evidence = with_reading(incident.evidence or evidence, reading, ports.now(), tag if job.opinion else "")
+        readings = read_evidence(ports, incident, budget) or ()
+    evidence = with_readings(ordered, readings, ports.now())
     detail = ": ".join((str(evidence.missing or f"execution {run.id}"), *evidence.lines[-1:]))
     findings = [Finding(what, not evidence.missing, detail, f"{EVIDENCE_REMEDY} {run.url}".rstrip())]
     if job.opinion and not evidence.missing:
-        told = [f"{each.host or 'it'} is {'healthy' if each.healthy else 'stuck'}: {each.reason}" for each in evidence.opinions]
+        opinions = read_opinions(evidence.runs[0], readings[0])
+        told = [f"{each.host or 'it'} is {'healthy' if each.healthy else 'stuck'}: {each.reason}" for each in opinions]
         remedy = f"Where it is sure, its last line must be `unstick {tag} healthy REASON`, or `stuck` (docs/evidence.md)."
         findings.append(Finding("its opinion is understood", bool(told) or None, "; ".join(told) or "it has none", remedy))
     return findings

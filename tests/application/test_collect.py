@@ -1,5 +1,6 @@
 """Evidence comes once, before the restart, and never costs it more than `within` (I10)."""
 
+import re
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.support.worlds.scenes import AHEAD_S, TARGET, alerted, case, rules, r
 KEY = TARGET.key
 WITHIN_S = 20.0
 JOB = EvidenceJob("job-evidence", {"service": "${labels.queue}"}, {"service": "[a-z]+"}, within_s=WITHIN_S)
-TAG = "inc-1.evidence"
+TAG = "inc-1.evidence"  # and what nobody can guess
 OUTPUT = "dump of 71\n>> MainThread in recv\n>>   read_reply (smtp.py:41)\npassword=hunter2\n"
 
 
@@ -49,7 +50,11 @@ def phase(ports: Memory) -> Phase | None:
 
 
 def started(ports: Memory) -> list[str]:
-    return [name for name in ports.names if name.startswith(("run ", "collect "))]
+    return [name for name in map(_without_random, ports.names) if name.startswith(("run ", "collect "))]
+
+
+def _without_random(name: str) -> str:
+    return re.sub(r"(evidence)-[\w-]+$", r"\1", name)
 
 
 def test_evidence_is_collected_before_the_restart_and_shown_with_it():

@@ -41,17 +41,20 @@ def sample(kind: inspect.Type) -> Any:
             return TEXT
         case inspect.StructType(cls=cls, fields=members):
             return cls(**{one.name: sample_of(one) for one in members if one.name != "version"})
-        case inspect.UnionType(types=types):
+        case inspect.Metadata() | inspect.UnionType():
+            types = (kind.type,) if isinstance(kind, inspect.Metadata) else kind.types
             return sample(next(one for one in types if not isinstance(one, inspect.NoneType)))
-        case inspect.VarTupleType(item_type=item):
-            return (sample(item),)
+        case inspect.VarTupleType(item_type=item) | inspect.FrozenSetType(item_type=item):
+            return (frozenset if isinstance(kind, inspect.FrozenSetType) else tuple)([sample(item)])
         case inspect.TupleType(item_types=items):
             return tuple(map(sample, items))
         case inspect.DictType(key_type=key, value_type=value):
             return {sample(key): sample(value)}
         case inspect.EnumType(cls=cls):
             return list(cls)[-1]
-    return {inspect.BoolType: True, inspect.IntType: 7, inspect.FloatType: NOW + 0.5, inspect.StrType: "配送 (v)"}[type(kind)]
+    most = getattr(kind, "le", None) or NOW + 0.5
+    of_kind = {inspect.BoolType: True, inspect.IntType: min(7, int(most)), inspect.FloatType: most, inspect.StrType: "配送 (v)"}
+    return of_kind[type(kind)]
 
 
 def sample_of(field: inspect.Field) -> Any:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from werkzeug.test import TestResponse
 
 from functions.domain.model.codes import Action, Ending, Phase, Reason
-from functions.domain.model.incidents import Evidence, Outcome
+from functions.domain.model.incidents import Asked, Evidence, Outcome, Subject
 from functions.domain.model.observations import StallKind
 from functions.domain.texts.words import REASONS
 from testbed.doubles.rundeck import Job
@@ -54,8 +54,8 @@ def test_the_page_is_the_card_of_now_and_changes_nothing(mail: StuckMail) -> Non
     places = [
         seen.index(text)
         for text in (
-            "ACT NOW mail-delivery is stuck: approve a restart?", "What to do: Check the figures", "You can answer once, until",
-            "Restart", "It works on purpose",
+            "ACT NOW mail-delivery is stuck: approve a restart?", "What to do: Check the figures", "The link works once, until",
+            "Restart", "Don't restart it",
             "Opening this page has changed nothing.", "Graph", "mail.outgoing: 421 messages, 1 consumer",
             "Proved", "Held by", "service=mail-delivery", "awaiting_approval",
             mail.incident().id,
@@ -108,7 +108,7 @@ def test_a_person_declines_with_a_reason_and_the_alert_is_not_asked_about_again(
     """The incident ends as declined, people are told who and why, and the same alert firing on starts nothing."""
     link = mail.path()
     page = mail.press(link, act="decline", who="h.tanaka", why="a deployment is under way")
-    assert (page.status_code, "On purpose, says h.tanaka (not verified) at" in words(page)) == (200, True)
+    assert (page.status_code, "Declined by h.tanaka (not verified) at" in words(page)) == (200, True)
     document = mail.document()
     assert (document.incident, document.escalation) == (None, None)
     assert (document.outcomes[-1].reason, document.outcomes[-1].by) == (Reason.DECLINED, "h.tanaka (not verified)")
@@ -284,7 +284,7 @@ def test_approvers_are_known_by_the_proxy_alone(tmp_path: Path, signed_in: str, 
 @pytest.fixture
 def handed_over(mail: StuckMail) -> StuckMail:
     """A second attempt that nobody approved: people were called, and nobody has taken it."""
-    mail.change(restarts=1, attempt=1, expires_at=1.0, due=1.0)
+    mail.change(restarts=1, attempt=1, asked=Asked(1.0), due=1.0)
     mail.advance()
     return mail
 
@@ -309,7 +309,7 @@ def test_a_person_takes_an_escalation_and_nobody_is_reminded(handed_over: StuckM
     assert (taken.status_code, "Taken by h.tanaka (not verified) at" in words(taken)) == (200, True)
     escalation = handed_over.document().escalation
     assert escalation is not None
-    assert (escalation.taken_by, escalation.due, handed_over.document().open) == ("h.tanaka (not verified)", None, False)
+    assert (escalation.taken_by, escalation.asked.reminded) == ("h.tanaka (not verified)", 0)
     for late in (handed_over.press(link, act="acknowledge", who="somebody else"), handed_over.show(link)):
         assert (late.status_code, OVER in words(late)) == (410, True)
     assert handed_over.rundeck.posts() == []
@@ -320,7 +320,7 @@ def test_a_needless_restart_is_said_once_and_from_then_on_people_are_asked(mail:
     queue = mail.incident().queues[0].queue
     nonce, at = "inc-1.healthy.n0nce", mail.ports.now()
     ended = Outcome("inc-1", Ending.RECOVERED, None, at, (), queues=(queue,), restarts=1, runbook="mail-delivery", nonce=nonce)
-    mail.change_document(incident=None, due=None, outcomes=(replace(ended, kinds={queue.key: StallKind.HELD}),))
+    mail.change_document(incident=None, due=None, outcomes=(replace(ended, subjects=(Subject(queue.key, StallKind.HELD),)),))
     link = f"/approve/#{mail.ports.sign_approval(mail.document().key, nonce, 9e9)}/"
     assert "It was healthy" in words(mail.show(link))
     assert {mail.press(link, act=act).status_code for act in ("approve", "decline", "acknowledge")} == {403}

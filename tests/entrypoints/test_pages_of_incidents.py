@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from functions.application.documents import archive_path, encode
 from functions.domain.model.codes import Action, Ending
 from functions.domain.model.events import Acknowledged, Resumed
-from functions.domain.model.incidents import Archive, Evidence, Outcome
+from functions.domain.model.incidents import Archive, Asked, Evidence, Outcome
 from tests.support.worlds.scenes import change
 from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, words
 
@@ -162,7 +162,7 @@ def test_who_is_signed_in_answers_on_the_page(mail: StuckMail):
 def test_an_escalation_burns_until_it_is_over(mail: StuckMail):
     """It stands above what ended, on the list and on its page, until somebody resumes the target; who has taken it is said."""
     recovered, escalated = archived(mail), mail.incident().id
-    mail.change(restarts=1, attempt=1, expires_at=1.0, due=1.0)
+    mail.change(restarts=1, attempt=1, asked=Asked(1.0), due=1.0)
     mail.advance()
 
     def states() -> list[tuple[str, str]]:

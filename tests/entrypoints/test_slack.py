@@ -23,7 +23,7 @@ from functions.adapters.chats.slack import Slack
 from functions.application.documents import encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import Document
+from functions.domain.model.incidents import Asked, Document
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
 from testbed.unstick_process import runbook
@@ -166,7 +166,7 @@ def escalated(team: Team) -> None:
     team.place.alerted()
     document = team.document()
     assert document.incident is not None
-    asked = change(document.incident, restarts=1, attempt=1, expires_at=1.0, due=1.0)
+    asked = change(document.incident, restarts=1, attempt=1, asked=Asked(1.0), due=1.0)
     team.replace(replace(document, incident=asked, due=1.0))
     team.place.swept()
     assert team.document().outcomes[-1].ending is Ending.ESCALATED
@@ -224,7 +224,7 @@ def test_a_person_takes_an_escalation_in_the_message(started: Callable[..., Team
     team.press("acknowledge", "U0OTHER00", message)
     escalation = team.document().escalation
     assert escalation is not None
-    assert (escalation.taken_by, escalation.due) == ("h.tanaka (Slack U0OTHER00)", None)
+    assert escalation.taken_by == "h.tanaka (Slack U0OTHER00)"
 
 
 # --- who may -----------------------------------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ def _escalated_as_json(document: Document) -> dict[str, Any]:
         "at": escalation.at if escalation else None,
         "taken_by": (escalation.taken_by or None) if escalation else None,
         "taken_at": escalation.taken_at if escalation else None,
-        "told_again": escalation.told if escalation else 0,
+        "told_again": escalation.asked.reminded if escalation else 0,
     }
 
 

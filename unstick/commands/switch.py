@@ -15,7 +15,7 @@ from functions.bootstrap import Adapters
 from functions.config.formats import read_duration
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Resumed
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, Document
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, ON_PURPOSE, Document
 from functions.domain.model.observations import Pause
 from functions.runtime.text import Text, in_language
 from unstick import output
@@ -107,10 +107,11 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
 @click.command()
 @output.options
 @click.argument("target")
-@click.option("--decline", is_flag=True, help="Decline the restart instead.")
+@click.option("--decline", "action", flag_value=DECLINE, help="Decline the restart instead.")
+@click.option("--on-purpose", "action", flag_value=ON_PURPOSE, help="Say of what only may hang that it works on purpose.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; the card shows it.")
 @by_option
-def approve(*, config_path: str, as_json: bool, target: str, decline: bool, reason: str, by: str) -> None:
+def approve(*, config_path: str, as_json: bool, target: str, action: str | None, reason: str, by: str) -> None:
     """Approve or decline the restart that waits for it.
 
     TARGET is a name or a key, as `status` shows it. It does what the buttons do, for those who can't reach them.
@@ -123,12 +124,13 @@ def approve(*, config_path: str, as_json: bool, target: str, decline: bool, reas
     asked, name = document.incident, name_of(document)
     if asked is None or asked.phase is not Phase.ASKED:
         raise output.Unusable(f"{name} ({document.key}) asks for no approval. `status` shows what waits for one.")
-    result = _answer(ports, DECLINE if decline else APPROVE, document.key, asked.approval.nonce, by, reason)
+    action = action or APPROVE
+    result = _answer(ports, action, document.key, asked.approval.nonce, by, reason)
     done, after = result.refusal is None, result.after
     phase = after.incident.phase.value if after.incident else "ended"
     shown = {"done": done, "target": name, "document": document.key, "phase": phase}
     text = f"{name}: {phase}"
-    _conclude(shown, ("DECLINED: " if decline else "APPROVED: ", text) if done else None, text, as_json=as_json)
+    _conclude(shown, ("APPROVED: " if action == APPROVE else "DECLINED: ", text) if done else None, text, as_json=as_json)
 
 
 def _ends(lasts: str, now: float) -> float | None:

@@ -16,7 +16,7 @@ from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
 from functions.adapters.chats.slack import Slack
 from functions.application.ports import Buttons, Chat, Press
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE
 from functions.domain.texts.words import clean
 from functions.runtime.errors import BadRequest, Denied
 from functions.runtime.http_client import is_loopback
@@ -26,7 +26,7 @@ from functions.runtime.structs import decoder
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
 FRESH_S = 300.0  # seconds that a request's timestamp may be off in either direction, as Slack advises
 MAX_BODY = 256 * 1024  # bytes. The request contains the whole message of up to 10,000 characters, percent-encoded
-ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, HEALTHY)
+ACTIONS = (APPROVE, DECLINE, ON_PURPOSE, ACKNOWLEDGE, HEALTHY)
 NAME = 80
 HOOKS = "https://hooks.slack.com/"
 

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
-from functions.domain.texts.words import DO_NOT, INCIDENT, ON_PURPOSE, RESTART, WAS_HEALTHY, log_title
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, Card
+from functions.domain.texts import words
+from functions.domain.texts.words import INCIDENT, log_title
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from functions.runtime.structs import written
@@ -42,8 +43,14 @@ REMEDIES = {
 }
 WEBHOOK_REMEDIES = dict.fromkeys((403, 404, 410), "create a new incoming webhook in Slack and put its URL into the secret")
 
-BUTTONS = {APPROVE: RESTART, DECLINE: ON_PURPOSE, HEALTHY: WAS_HEALTHY, ACKNOWLEDGE: Text("Acknowledge")}
-CONFIRM = {"title": RESTART, "text": Text("Restart it now?"), "confirm": RESTART, "deny": Text("Back")}
+BUTTONS = {
+    APPROVE: words.RESTART,
+    DECLINE: words.DO_NOT,
+    ON_PURPOSE: words.ON_PURPOSE,
+    HEALTHY: words.WAS_HEALTHY,
+    ACKNOWLEDGE: Text("Acknowledge"),
+}
+CONFIRM = {"title": words.RESTART, "text": Text("Restart it now?"), "confirm": words.RESTART, "deny": Text("Back")}
 
 
 class Slack(Struct, frozen=True):
@@ -161,8 +168,7 @@ def _button(action: str, token: str, language: str, *, first: bool) -> dict[str,
     def plain(phrase: Text) -> dict[str, Any]:
         return {"type": "plain_text", "text": in_language(language, phrase), "emoji": False}
 
-    label = DO_NOT if action == DECLINE and first else BUTTONS[action]
-    button: dict[str, Any] = {"type": "button", "action_id": action, "text": plain(label), "value": token}
+    button: dict[str, Any] = {"type": "button", "action_id": action, "text": plain(BUTTONS[action]), "value": token}
     if first and action in (APPROVE, ACKNOWLEDGE):
         button["style"] = "primary"
     if action == APPROVE:

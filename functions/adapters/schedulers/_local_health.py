@@ -101,7 +101,7 @@ def _longest(seconds: Iterable[float]) -> float:
 
 
 def _unchanged_s(incident: Incident, now: float) -> float:
-    changed_at = max([incident.began_at, incident.waits_from, *(entry.at for entry in incident.history[-1:])])
+    changed_at = max([incident.began_at, *incident.found.values(), *(entry.at for entry in incident.history[-1:])])
     return 0.0 if incident.phase is Phase.ASKED else now - changed_at
 
 

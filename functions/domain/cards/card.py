@@ -13,7 +13,7 @@ from functions.domain.health.recovery import find_same_again, find_survivor, say
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Card, CardKind
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.words import LINE, LINES, PHASES, REASONS, clean, duration
+from functions.domain.texts.words import LINE, LINES, PHASES, REASONS, clean, duration, worded
 from functions.runtime.text import Phrase, Text, named
 
 HANDS_OFF = Text("Unstick leaves it alone until it is healthy or resumed, for 24 h at most.")
@@ -29,11 +29,24 @@ def say_held(card_input: CardInput) -> Content:
         urgency = "act"
     waits = urgency == "watch" and card_input.again
     text = advise(card_input, None if urgency == "fine" or waits else reason)
-    if waits:
+    if waits and not card_input.calls_nobody:
         text.append(Text("Unstick tries again by itself, and calls a person if that does not help."))
-    if card_input.approve_url and card_input.shown.approval.expires_at is not None:
-        text.append(Text("You can answer once, until {until}."))
+    if card_input.approve_url:
+        text = _say_question(card_input, text)
     return Content(urgency, _held_headline(card_input, urgency), text, words=first_words(reason, urgency))
+
+
+def _say_question(card_input: CardInput, text: list[Phrase]) -> list[Phrase]:
+    """What a question says besides: what a restart may cost comes first."""
+    approval, tries = card_input.shown.approval, card_input.shown.tries
+    asked, failed = approval.asked, tries[-1].execution if tries else None
+    if asked is not None and "delivery_limit" in asked.guards:
+        text = [MAY_DROP, *text]
+    if failed is not None and failed.failed:
+        text = [*text, Text("The restart before this question failed: {how}.", how=worded(failed.status))]
+    if asked is not None and asked.reminded:
+        text = [*text, Text("Nobody has answered for {age}.", age=duration(card_input.at - asked.at))]
+    return [*text, Text("The link works once, until {until}.")] if approval.expires_at is not None else text
 
 
 def first_words(reason: Reason | None, urgency: str) -> Phrase:
@@ -78,10 +91,10 @@ def advise(card_input: CardInput, reason: Reason | None) -> list[Phrase]:
 
 def say_not_approved(card_input: CardInput) -> Content:
     """The card of a question that nobody answered in time."""
-    headline = Text("{subject} was not restarted: nobody approved it in time")
+    headline = Text("{subject} was not restarted: nobody answered for a day")
     text: list[Phrase] = [to_do(Text("Check the queue, and restart the application by hand if it is still stuck."))]
     if card_input.reason is Reason.LIKELY_STUCK:
-        text.append(Text("Nobody answered. Unstick restarts it once there is proof, and asks again after a day."))
+        text.append(Text("Unstick restarts it once there is proof, and asks again when the alert comes again."))
     elif card_input.shown.restarts:
         text.append(HANDS_OFF)
     urgency = "plan" if card_input.reason is Reason.LIKELY_STUCK else "act"
@@ -170,6 +183,11 @@ def _recovered(card_input: CardInput) -> Content:
     return Content("fine", took, [*looks, *say_cause(card_input)])
 
 
+def _works_again(card_input: CardInput) -> Content:
+    headline = Text("{subject} works again") if card_input.escalation else Text("{subject} works again; nothing was restarted")
+    return Content("fine", headline, [Text("Healthy in two checks."), *say_cause(card_input)])
+
+
 def _escalated(card_input: CardInput) -> Content:
     reason, count = card_input.reason, card_input.shown.restarts
     if reason is not None:
@@ -235,7 +253,9 @@ MAY_BE_GONE = Text(
 TAKEN = Content(
     "watch", Text("{by} is working on {subject}"), (Text("Unstick sends no more reminders."), HANDS_OFF), words=Text("Taken")
 )
-WORKS_AGAIN = Content("fine", Text("{subject} works again"), (Text("All its queues are healthy, whoever fixed it."),))
+MAY_DROP = Text(
+    "A restart may make RabbitMQ drop messages: what is held has been returned as often as the delivery limit allows."
+)
 TESTED = Content(
     "fine", Text("The test notification arrived"), (Text("The path from Grafana through Unstick to this chat works."),)
 )
@@ -251,7 +271,7 @@ KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[f
     ),
     CardKind.ESCALATED_AGAIN: (_escalated_again, (facts.list_queues, facts.holders, facts.since)),
     CardKind.ACKNOWLEDGED: (TAKEN, (facts.since,)),
-    CardKind.RESOLVED: (WORKS_AGAIN, (facts.list_queues,)),
+    CardKind.RESOLVED: (_works_again, (facts.list_queues,)),
     CardKind.NOT_APPROVED: (say_not_approved, (facts.list_queues, facts.proofs, facts.holders, facts.since, facts.restarts)),
     CardKind.DECLINED: (say_declined, (facts.list_queues, facts.since, facts.restarts)),
     CardKind.TEST: (TESTED, ()),

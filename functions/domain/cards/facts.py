@@ -192,8 +192,10 @@ def fired_s(card_input: CardInput) -> float | None:
 
 
 def since(card_input: CardInput) -> Iterator[Fact]:
-    """How long the alert has been firing."""
-    if (alert_s := fired_s(card_input)) is not None:
+    """How long the alert has been firing, if it still does."""
+    triggers = card_input.shown.triggers
+    is_over = bool(triggers) and all(trigger.resolved_at is not None for trigger in triggers)
+    if not is_over and (alert_s := fired_s(card_input)) is not None:
         yield Text("Firing for"), duration(alert_s)
 
 
@@ -227,7 +229,8 @@ def evidence(card_input: CardInput) -> Iterator[Fact]:
 def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
     """The title of the card's lines, and the lines: the end of the restart's log if a person is needed, else the evidence."""
     incident = card_input.shown
-    if card_input.kind == CardKind.ESCALATED and incident.run.tail:
+    needs_person = card_input.kind == CardKind.ESCALATED or (card_input.kind == CardKind.HELD and incident.tries)
+    if needs_person and incident.run.tail:
         return words.LOG_END, incident.run.tail
     shows = card_input.kind in (CardKind.STARTED, CardKind.HELD, CardKind.ESCALATED)
     return words.EVIDENCE, incident.evidence.lines if incident.evidence and shows else ()

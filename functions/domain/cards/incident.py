@@ -150,7 +150,6 @@ def _verdict(state: QueueState, ahead_s: float) -> Iterator[Entry]:
     yield Entry(after.looked_at - ahead_s, "verdict", named(tidy(state.queue.name, QUEUE_NAME), said))
 
 
-HELD_S = 3600.0  # a hold that goes on is told again, as a newer incident, an hour later
 ENDED_AS: Mapping[Ending, CardKind] = {
     Ending.RECOVERED: CardKind.RECOVERED,
     Ending.ESCALATED: CardKind.ESCALATED,
@@ -201,6 +200,8 @@ def to_card_input(record: Record, rules: Rules, now: float) -> CardInput:
         kind = CardKind.DECLINED
     elif outcome.reason in ASKED and incident.approval.nonce and kind != CardKind.RECOVERED:
         kind = CardKind.NOT_APPROVED
+    elif outcome.reason is Reason.SYMPTOM_GONE and incident.told:
+        kind = CardKind.RESOLVED
     most = runbook.recovered.max_messages if runbook else 0
     return replace(
         card_input,
@@ -212,7 +213,7 @@ def to_card_input(record: Record, rules: Rules, now: float) -> CardInput:
         escalation=escalation,
         acknowledge_url=rules.link_to_answer(escalation.nonce) if escalation and not escalation.taken_by else "",
         healthy_url=rules.link_to_answer(outcome.nonce),
-        is_over=escalation is None and (outcome.ending is Ending.ESCALATED or now - outcome.at > HELD_S),
+        is_over=escalation is None,
     )
 
 

@@ -2,7 +2,7 @@
 The restart waits for the end of the evidence run, but never longer than `within`. Whatever happens to the run, the incident goes
 on: at worst without evidence, and with the reason. After the wait the queues are read again.
 
-The second opinion is what the job says of the application on each node (docs/evidence.md). Silence, or a contradiction, changes
+The second opinion is what the job says of the application on each host that holds messages (docs/evidence.md). Silence changes
 nothing."""
 
 import re
@@ -10,28 +10,25 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from functions.domain.decisions.matching import name_holder
-from functions.domain.decisions.messages import was_told_recently
+from functions.domain.decisions.matching import list_hosts, name_host
+from functions.domain.decisions.messages import is_repeat
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.looks import Judgement
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Collect, Decision, EvidenceStarted, Keep, Kind
-from functions.domain.model.incidents import Evidence, Incident, Opinion
+from functions.domain.model.incidents import Evidence, EvidenceRun, Incident, Opinion
 from functions.domain.model.observations import EVIDENCE, EvidenceReading, NodeOutput, Observation, Unknown
 from functions.domain.texts.words import choose_lines, worded
-from functions.runtime.text import Phrase, Text, named
+from functions.runtime.text import Phrase, Text, join, named
 
 REASON = 200  # characters of an opinion's reason
+HOSTS = 4  # that are looked at, each by a run of its own
+OPINIONS_KEPT = 20
 LOOK_S = 3.0  # how often Unstick checks whether the run has ended
 
 
-def tag_of(incident: Incident) -> str:
-    """The tag that identifies the run, and that an opinion has to name."""
-    return f"{incident.id}.{EVIDENCE}"
-
-
 def evidence_to_read(incident: Incident | None) -> Evidence | None:
-    """What is known of the run that the incident waits for; None if it waits for none."""
+    """What is known of the runs that the incident waits for; None if it waits for none."""
     return incident.evidence if incident is not None and incident.phase is Phase.COLLECTING else None
 
 
@@ -41,12 +38,12 @@ def needs_evidence(turn: Turn, decision: Decision) -> bool:
     if turn.runbook.evidence is None or incident.restarts or not evidence or evidence.asked_at is not None or evidence.missing:
         return False
     if decision.reason is Reason.OBSERVE_ONLY:  # nobody would read it
-        return not was_told_recently(turn.document, incident.triggers, Reason.OBSERVE_ONLY, turn.at)
+        return not is_repeat(turn, incident.triggers, Reason.OBSERVE_ONLY, incident)
     return decision.kind in (Kind.RESTART, Kind.ASK) or (decision.reason is Reason.LIKELY_STUCK and decision.tell)
 
 
 def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
-    """Record that evidence is collected, and order the start of its job."""
+    """Record that evidence is collected, and order its job: a run for each host that holds messages, if it takes a host."""
     job, evidence = turn.runbook.evidence, turn.incident.evidence
     if job is None or evidence is None:
         raise TypeError("needs_evidence comes first")
@@ -54,56 +51,86 @@ def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
     # First those with a proof, since a working consumer also holds some.
     proved = [channel.host for judgement in judged for channel in judgement.held_by]
     hosts = (*proved, *(holder.host for state in turn.incident.queues for holder in state.holders))
-    evidence = name_holder(job, replace(evidence, asked_at=turn.at, until=until), hosts)
+    wanted = list_hosts(job, hosts)[:HOSTS] or [""]
+    runs = tuple(EvidenceRun(make_tag(turn.incident.id, turn.seen.nonce, place), host) for place, host in enumerate(wanted))
     due = min(turn.at + LOOK_S, until)
+    evidence = replace(evidence, asked_at=turn.at, until=until, runs=runs)
     turn.change(phase=Phase.COLLECTING, evidence=evidence, due=due, reason=None, detail="")
     turn.change_approval(nonce="", expires_at=None)
-    turn.acts.append(Collect(tag_of(turn.incident), job.job, evidence.options, job.within_s))
+    turn.acts += [Collect(run.tag, job.job, name_host(job, evidence.options, run.host), job.within_s) for run in runs]
     turn.answer(Action.DEFERRED, None)
+
+
+def make_tag(incident: str, nonce: str, place: int) -> str:
+    """The tag of a run, which an opinion has to name. Nobody can guess it: who publishes messages may write into its output."""
+    return f"{incident}.{EVIDENCE}-{nonce}{place}"
 
 
 def on_evidence_started(turn: Turn, event: EvidenceStarted) -> None:
     """Note the run. If it did not start, the incident goes on; without an answer it may run, and has its time."""
     incident = turn.document.incident
-    if incident is None or incident.phase is not Phase.COLLECTING or incident.evidence is None or event.tag != tag_of(incident):
+    if incident is None or incident.phase is not Phase.COLLECTING or incident.evidence is None:
         return
-    if event.execution is not None:
-        turn.change(evidence=replace(incident.evidence, execution=event.execution))
-    elif event.refusal:
-        turn.change(evidence=replace(incident.evidence, missing=event.refusal), due=turn.at)
+    runs = tuple(
+        replace(run, execution=event.execution, missing=event.refusal) if run.tag == event.tag else run
+        for run in incident.evidence.runs
+    )
+    is_over = all(run.missing for run in runs)
+    turn.change(evidence=replace(incident.evidence, runs=runs), due=turn.at if is_over else incident.due)
 
 
-def is_awaited(evidence: Evidence, reading: EvidenceReading, now: float) -> bool:
+def is_awaited(run: EvidenceRun, evidence: Evidence, reading: EvidenceReading, now: float) -> bool:
     """Whether to keep waiting for the run: its output has not been read, and there is time left."""
-    return not evidence.missing and reading.output is None and now < evidence.until
+    return not run.missing and reading.output is None and now < evidence.until
 
 
 def check_evidence(turn: Turn) -> None:
     """Note what was collected, or why nothing was, and archive the output. Until then check again soon, at the latest when the
     time is up."""
-    reading, evidence = turn.seen.evidence or EvidenceReading(), turn.incident.evidence or Evidence()
-    if reading.awaited:
+    readings, evidence = turn.seen.evidence or (), turn.incident.evidence or Evidence()
+    if any(reading.awaited for reading in readings):
         due = max(turn.at, min(turn.at + LOOK_S, evidence.until))
-        return turn.change(evidence=replace(evidence, execution=reading.execution or evidence.execution), due=due)
-    job, tag = turn.runbook.evidence, tag_of(turn.incident)
-    turn.change(evidence=with_reading(evidence, reading, turn.at, tag if job is not None and job.opinion else ""))
-    if whole := join_nodes(reading.output or ()):
+        pairs = zip(evidence.runs, readings, strict=True)
+        runs = tuple(replace(run, execution=reading.execution or run.execution) for run, reading in pairs)
+        return turn.change(evidence=replace(evidence, runs=runs), due=due)
+    evidence = with_readings(evidence, readings, turn.at)
+    turn.change(evidence=evidence)
+    job = turn.runbook.evidence
+    if job is not None and job.opinion:
+        given = [
+            opinion for run, reading in zip(evidence.runs, readings, strict=False) for opinion in read_opinions(run, reading)
+        ]
+        _note_opinions(turn, given)
+    if whole := join_nodes(output for reading in readings for output in reading.output or ()):
         turn.acts.append(Keep(turn.incident.id, whole))
     turn.enter(Phase.WAITING)
 
 
-def with_reading(evidence: Evidence, reading: EvidenceReading, now: float, tag: str = "") -> Evidence:
-    """Add what was collected, or why nothing was. `tag`: what an opinion has to name; empty: none counts."""
-    output = reading.output or ()
-    lines = choose_lines(join_nodes(output))
-    evidence = replace(evidence, execution=reading.execution or evidence.execution, lines=lines)
-    evidence = replace(evidence, missing=evidence.missing or _why_missing(evidence, reading, now))
-    counts = tag and not evidence.missing
-    return replace(evidence, opinions=read_opinions(output, tag, evidence.host)) if counts else evidence
+def _note_opinions(turn: Turn, given: list[Opinion]) -> None:
+    """Keep each opinion with the channels that it is about: those of its host which held messages. One of a host that holds
+    nothing counts for nothing; a runner without hosts has one, about all."""
+    held = [channel for state in turn.incident.queues for channel in state.held_by]
+    about = [replace(each, who=tuple(one for one in held if each.host in ("", one.host))) for each in given]
+    kept = (*turn.document.opinions, *(opinion for opinion in about if opinion.who))
+    turn.document = replace(turn.document, opinions=kept[-OPINIONS_KEPT:])
 
 
-def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Phrase:
-    execution = evidence.execution
+def with_readings(evidence: Evidence, readings: tuple[EvidenceReading, ...], now: float) -> Evidence:
+    """Add what was collected, or why nothing was."""
+    lines = choose_lines(join_nodes(output for reading in readings for output in reading.output or ()))
+    pairs = zip(evidence.runs, (*readings, *[EvidenceReading()] * len(evidence.runs)), strict=False)
+    runs = tuple(_with_reading(run, evidence, reading, now) for run, reading in pairs)
+    missing = evidence.missing or (join(run.missing for run in runs) if all(run.missing for run in runs) else "")
+    return replace(evidence, runs=runs, lines=lines, missing=missing)
+
+
+def _with_reading(run: EvidenceRun, evidence: Evidence, reading: EvidenceReading, now: float) -> EvidenceRun:
+    run = replace(run, execution=reading.execution or run.execution)
+    return replace(run, missing=run.missing or _why_missing(run, evidence, reading, now))
+
+
+def _why_missing(run: EvidenceRun, evidence: Evidence, reading: EvidenceReading, now: float) -> Phrase:
+    execution = run.execution
     if reading.problem:
         return named(Text("its run can't be read"), reading.problem)
     if execution is None or not execution.ended:
@@ -126,18 +153,18 @@ def without_evidence_runs(seen: Observation) -> Observation:
     return replace(seen, history=replace(history, executions=executions, others=others))
 
 
-def read_opinions(output: tuple[NodeOutput, ...], tag: str, host: str) -> tuple[Opinion, ...]:
-    """The opinion of each node: its only such line, and its last one. `host`: the one that the run was limited to. Whoever
-    publishes messages, or writes into another system, can put a line into the output, but doesn't know the tag."""
-    line = re.compile(rf"unstick {re.escape(tag)} (healthy|stuck)(?: (.*))?")
-    opinions = []
-    for node in output:
+def read_opinions(run: EvidenceRun, reading: EvidenceReading) -> list[Opinion]:
+    """The opinion of each node: its only such line, and its last one. Whoever publishes messages, or writes into another system,
+    can put a line into the output, but doesn't know the tag."""
+    line = re.compile(rf"unstick {re.escape(run.tag)} (healthy|stuck)(?: (.*))?")
+    output, opinions = reading.output or (), []
+    for node in () if run.missing else output:
         said = [text.strip() for text in node.text.split("\n") if text.strip()]
         matches = [match for text in said if (match := line.fullmatch(text))]
         if len(matches) == 1 and line.fullmatch(said[-1]):
-            where = host if host and len(output) == 1 else node.node
+            where = run.host if run.host and len(output) == 1 else node.node
             opinions.append(Opinion(where, matches[0][1] == "healthy", (matches[0][2] or "")[:REASON]))
-    return tuple(opinions)
+    return opinions
 
 
 def join_nodes(output: Iterable[NodeOutput]) -> str:

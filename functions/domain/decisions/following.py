@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from functions.domain.decisions import endings
+from functions.domain.decisions import endings, waiting
 from functions.domain.decisions.guards import GOES_ON, decide, describe_zombie, unstopped
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import (
@@ -44,8 +44,8 @@ def check_run(turn: Turn) -> None:
         if unseen is None:
             return _watch_running(turn)
         verify, unseen_s = turn.runbook.verify, turn.at - (turn.incident.looked_at or turn.incident.began_at)
-        deadline = _started_at(turn.incident) + turn.runbook.restart.max_run_s + verify.within_s + endings.GRACE_S
-        return endings.wait_for_history(turn, unseen, deadline, tell=unseen_s >= verify.within_s)
+        deadline = _started_at(turn.incident) + turn.runbook.restart.max_run_s + verify.within_s + waiting.GRACE_S
+        return waiting.wait_for_history(turn, unseen, deadline, tell=unseen_s >= verify.within_s)
     if execution.aborted_by or execution.abandoned:
         code, why = _explain_failure(execution)
         return endings.escalate(turn, hold(code, why))
@@ -138,7 +138,7 @@ def check_recovery(turn: Turn) -> None:
     if age_s < verify.first_s:
         return turn.change(due=turn.at + verify.first_s - age_s)
     # What a restart holds that a person approved is not kept on purpose.
-    since = Since(age_s, turn.at, turn.incident.runner_ahead_s, confirmed=bool(turn.incident.approval.approved_by))
+    since = Since(age_s, turn.at, turn.ahead_s, turn.clock_error_s, confirmed=bool(turn.incident.approval.approved_by))
     states = turn.incident.queues
     queues = tuple(judge_recovery(turn.patient_runbook_of(state), turn.snapshot_of(state), state, since) for state in states)
     turn.change(queues=queues, looked_at=turn.at)
@@ -146,7 +146,7 @@ def check_recovery(turn: Turn) -> None:
         return endings.close(turn, Ending.RECOVERED, turn.card(CardKind.RECOVERED))
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
         return _after_failure(turn, queues)
-    turn.change_approval(overruled=False)  # what the next restart was approved for has passed
+    turn.change_approval(approved=None)  # what the next restart was approved for has passed
     joined_s = turn.at - max(state.joined_at for state in queues)
     if min(age_s, joined_s) >= verify.within_s:
         return _end_of_time(turn)
@@ -168,10 +168,10 @@ def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
 
 
 def _age_s(turn: Turn) -> float:
-    """Seconds since the restart ended, on the runner's clock."""
+    """Seconds since the restart ended, on the runner's clock, at least."""
     incident = turn.incident
     ended_at = incident.execution.runner_ended_at if incident.execution else None
-    return turn.at + incident.runner_ahead_s - ended_at if ended_at is not None else turn.at - incident.began_at
+    return turn.at + turn.ahead_s - ended_at - turn.clock_error_s if ended_at is not None else turn.at - incident.began_at
 
 
 def _end_of_time(turn: Turn) -> None:
@@ -211,7 +211,7 @@ def _next_attempt(turn: Turn, how: How) -> None:
     tries, attempt = incident.tries, PastAttempt(tag, execution, how, incident.run.holder_host)
     if all(attempt.key != past.key for past in tries):  # otherwise it was verified again
         tries = (*tries, attempt)
-    guard_context = turn.guard_context(approved=incident.approval.overruled)
+    guard_context = turn.guard_context()
     guard_context = replace(guard_context, incident=replace(incident, tries=tries))
     decision, looked = decide(guard_context), tuple(state for _, state in guard_context.judged)
     if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):
@@ -226,11 +226,11 @@ def _next_attempt(turn: Turn, how: How) -> None:
 def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ...]) -> None:
     """Wait for a hold that ends by itself, with a limit. Keeps the first of two checks that found the queues stuck."""
     verify = turn.runbook.verify
-    time_s = verify.within_s + (endings.GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
-    if endings.ends_at(turn, decision) is None and min(_age_s(turn), turn.at - turn.incident.began_at) >= time_s:
+    time_s = verify.within_s + (waiting.GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
+    if waiting.ends_at(turn, decision) is None and min(_age_s(turn), turn.at - turn.incident.began_at) >= time_s:
         return endings.escalate(turn, decision)
     if decision.reason in (Reason.ZOMBIE_EXECUTION, Reason.RUNNER_CLOCK):
-        endings.tell_wait(turn, decision)
+        waiting.tell_wait(turn, decision)
     turn.change(due=turn.at + verify.every_s, queues=_note_looks(turn, looked))
 
 

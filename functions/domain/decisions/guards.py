@@ -1,20 +1,18 @@
 """The guards, which hold a restart. Each is a small function; the first that objects decides. Anything unknown holds the restart.
-Each takes the `GuardContext`, and returns None or a `Decision`. Those that judge the queues are in `judging`."""
+Each takes the `GuardContext`, and returns None or a `Decision`. Those that judge the queues are in turn.py."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import takewhile
 
-from msgspec.structs import replace
-
 from functions.domain.decisions.turn import GuardContext, delivery_limit, hold_as_unread, likely_stuck, symptom
-from functions.domain.model.codes import SETTLED, Mode, Reason
+from functions.domain.model.codes import OVERRULED, Mode, Reason
 from functions.domain.model.events import Decision, Kind, hold
 from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident
 from functions.domain.model.observations import MAX_SKEW_S, Execution, ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Freeze
-from functions.domain.texts.words import REASONS, duration, worded
-from functions.runtime.text import Text, join, named
+from functions.domain.texts.words import duration, worded
+from functions.runtime.text import Text, join
 
 SAME_CAUSE_S = 60.0  # an alert that began up to this long after a restart ended has the same cause as that restart
 ESCALATION_HOLDS_S = 86400.0
@@ -47,15 +45,16 @@ def stale_alert(context: GuardContext) -> Decision | None:
 
 
 def escalated(context: GuardContext) -> Decision | None:
-    about_others = is_about_other_queues(context.document, context.incident)
-    return None if about_others else hold_escalated(context.document, context.now)
+    held = hold_escalated(context.document, context.now)
+    # Nobody is asked about a queue that is well, or not yet known to be stuck again.
+    return None if held is None or is_about_other_queues(context.document, context.incident) else symptom(context) or held
 
 
 def hold_escalated(document: Document, now: float) -> Decision | None:
     """The hold of a target that people were called for within the last day, and that has not recovered."""
     if document.escalation is None or (age_s := now - document.escalation.at) >= ESCALATION_HOLDS_S:
         return None
-    detail = Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(age_s))
+    detail = Text("the last incident was escalated {age} ago, and no check has found it healthy since", age=duration(age_s))
     return hold(Reason.ESCALATED, detail)
 
 
@@ -282,9 +281,22 @@ CALLS_PEOPLE = (Reason.FROZEN, Reason.RUNNER_CLOCK, Reason.TOO_MANY_RESTARTS, Re
 
 
 def evaluate(name: str, context: GuardContext) -> Decision | None:
-    """The guard's objection, unless a person's approval settles it."""
+    """The guard's objection, unless a person overruled it who had read of it."""
     decision = None if name in FIRST_ONLY and context.between else GUARDS[name](context)
-    return None if context.approved and decision is not None and decision.reason in SETTLED else decision
+    overruled = context.approved is not None and name in context.approved.guards
+    return None if overruled and decision is not None and decision.reason in OVERRULED else decision
+
+
+def list_objections(context: GuardContext) -> dict[str, Decision]:
+    """Each guard that objects and that a person may overrule, up to the first one that nobody may."""
+    objections: dict[str, Decision] = {}
+    for name in GUARDS:
+        decision = evaluate(name, context)
+        if decision is not None and decision.reason not in OVERRULED:
+            break
+        if decision is not None:
+            objections[name] = decision
+    return objections
 
 
 def decide(context: GuardContext) -> Decision:
@@ -292,6 +304,5 @@ def decide(context: GuardContext) -> Decision:
     A suspicion is waited for before any other guard: most of them clear, and then nobody is notified."""
     names = ("symptom", *GUARDS) if context.incident.is_suspicion else GUARDS
     decision = next(filter(None, (evaluate(name, context) for name in names)), Decision(Kind.RESTART))
-    if decision.reason in CALLS_PEOPLE and not context.between and (question := GUARDS["likely_stuck"](context)):
-        return replace(question, detail=join((question.detail, named(REASONS[decision.reason].short, decision.detail))))
-    return decision
+    question = likely_stuck(context) if decision.reason in CALLS_PEOPLE and not context.between else None
+    return question or decision

@@ -12,7 +12,7 @@ from functions.domain.health.rows import Trust
 from functions.domain.health.stalls import LOOK_S, add_stall, end_of, find_standstills, look_again
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.events import AlertsReceived, Event, WasHealthy
-from functions.domain.model.incidents import Document, Incident, QueueState
+from functions.domain.model.incidents import Document, QueueState, Subject
 from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot, QueueStalls, StallKind, Standstill
 
 CAUSED_S = 60.0
@@ -83,10 +83,10 @@ def _note(turn: Turn, queue: QueueRef, learned: QueueStalls) -> None:
     turn.document = replace(turn.document, stalls=stalls)
 
 
-def confirm(document: Document, incident: Incident) -> Document:
-    """The document after a person said that the incident's queues stand still on purpose: their full length counts."""
-    keys = {state.queue.key for state in incident.queues}
-    said = (replace(each, confirmed=True) if each.queue.key in keys else each for each in document.standstills)
+def confirm(document: Document, subjects: Iterable[Subject]) -> Document:
+    """The document after a person said that these stand still on purpose: the length of what is only likely to hang counts."""
+    keys = {(subject.queue, subject.kind) for subject in subjects if not subject.proved}
+    said = (replace(each, confirmed=True) if (each.queue.key, each.kind) in keys else each for each in document.standstills)
     return replace(document, standstills=tuple(said))
 
 
@@ -95,8 +95,9 @@ def on_healthy(turn: Turn, event: WasHealthy) -> None:
     outcome = turn.document.find_doubtable(event.nonce)
     if outcome is None:
         return
+    kinds = {subject.queue: subject.kind for subject in outcome.subjects}
     for queue in outcome.queues:
-        learned, kind = _learned(turn, queue), outcome.kinds.get(queue.key)
+        learned, kind = _learned(turn, queue), kinds.get(queue.key)
         if kind is not None and kind not in learned.doubted:
             _note(turn, queue, replace(learned, doubted=(*learned.doubted, kind)))
 

@@ -9,8 +9,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.incidents import Evidence
@@ -148,7 +146,7 @@ def to_target(restart: Restart, url: str, options: Mapping[str, str]) -> Target:
 
 
 def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
-    """The initial evidence of an incident: the job's options, or why none can be collected. `name_holder` adds the host."""
+    """The initial evidence of an incident: the job's options, or why none can be collected. `name_host` adds the host."""
     templates = {name: template for name, template in job.options.items() if template != HOLDER_HOST}
     try:
         return Evidence(_render(templates, job, labels))
@@ -156,18 +154,22 @@ def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
         return Evidence(missing=refusal.text)
 
 
-def name_holder(job: EvidenceJob, evidence: Evidence, hosts: Iterable[str]) -> Evidence:
-    """The evidence with the first of these hosts in the options that take it; without an allowed host they are left out."""
-    host, options, only = next(iter(hosts), ""), dict(evidence.options), ""
-    for name in (name for name, template in job.options.items() if template == HOLDER_HOST):
-        if host and len(host) <= MAX_MATCHED and full_match(job.allow.get(name, ""), host):
-            options[name], only = host, host
-    return replace(evidence, options=options, host=only)
+def list_hosts(job: EvidenceJob, hosts: Iterable[str]) -> list[str]:
+    """Those of these hosts that the job may be limited to, each once. None if it takes no host."""
+    patterns = [job.allow.get(name, "") for name, template in job.options.items() if template == HOLDER_HOST]
+    allowed = (host for host in hosts if host and len(host) <= MAX_MATCHED and all(full_match(p, host) for p in patterns))
+    return list(dict.fromkeys(allowed)) if patterns else []
+
+
+def name_host(job: EvidenceJob, options: Mapping[str, str], host: str) -> dict[str, str]:
+    """The options with this host in those that take it; without a host they are left out."""
+    named_so = {name: host for name, template in job.options.items() if template == HOLDER_HOST}
+    return {**options, **named_so} if host else dict(options)
 
 
 def find_only_host(holder: HolderOption | None, judged: Iterable[Judgement]) -> str:
-    """The only host that needs a restart; empty if there are several, or if it is unknown or not allowed."""
-    stuck = [judgement for judgement in judged if judgement.health in (Health.ILL, Health.LIKELY)]
+    """The only host with a proof; empty if there are several, or if it is unknown or not allowed."""
+    stuck = [judgement for judgement in judged if judgement.health is Health.ILL]
     hosts = {channel.host for judgement in stuck for channel in judgement.held_by}
     if holder is None or len(hosts) != 1 or not all(judgement.held_by for judgement in stuck):
         return ""

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.matching import explain_mismatch
-from functions.domain.decisions.turn import Turn
+from functions.domain.decisions.turn import QUESTION_S, Turn
 from functions.domain.model.alerts import NOTED_KEPT, NOTED_S, Alert, MatchedAlert, TurnedAway
 from functions.domain.model.codes import ASKED, Action, Mode, Reason
 from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Waiting
@@ -14,13 +14,16 @@ from functions.domain.model.incidents import (
     APPROVE,
     DECLINE,
     HEALTHY,
+    ON_PURPOSE,
     QUEUES_KEPT,
     SAME_START_S,
     AlertRef,
     Card,
     CardKind,
-    Document,
+    Incident,
     Message,
+    Subject,
+    Told,
 )
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase, Text, named
@@ -31,6 +34,7 @@ GATHERED_S = 60.0  # how long the card about the others waits for more of the sa
 SUSPICIONS_TOLD_S = 86400.0
 TAKEN_WITHIN_S = 86400.0  # how long an escalation can be acknowledged, and a restart be called needless
 TO_ASKED = (APPROVE, DECLINE)
+TO_LIKELY = (APPROVE, ON_PURPOSE, DECLINE)  # what is proved can't be on purpose
 TO_OVERRULE = (DECLINE, APPROVE)  # the first is what the card advises
 
 MESSAGES_KEPT = 100  # a chat that is down for a day leaves no more to post; the oldest go first
@@ -90,7 +94,8 @@ def compose_with_answers(card_input: CardInput, rules: Rules) -> Card:
         return composed
     expires_at = card_input.shown.approval.expires_at  # an escalation can be taken for a day
     nonce_until = expires_at if card_input.approve_url and expires_at is not None else card_input.at + TAKEN_WITHIN_S
-    asked = TO_ASKED if card_input.reason in ASKED else TO_OVERRULE
+    is_likely = all(state.is_likely for state in card_input.queues if state.proof is not None)
+    asked = (TO_LIKELY if is_likely else TO_ASKED) if card_input.reason in ASKED else TO_OVERRULE
     actions = asked if card_input.approve_url else (ACKNOWLEDGE,) if card_input.acknowledge_url else (HEALTHY,)
     return replace(composed, nonce=link.rpartition("#")[2], nonce_until=nonce_until, actions=actions)
 
@@ -114,28 +119,47 @@ def post(turn: Turn, card_input: CardInput, mark: str, channels: tuple[str, ...]
 
 
 def _to_keys(triggers: tuple[AlertRef, ...], reason: Reason | None) -> list[str]:
-    """The keys that identify a hold. Of a large group, only the first alerts are used. A would-be restart is told once for a
-    queue, whichever of its alerts fires: in the other modes they would join one incident."""
-    by_queue = reason is Reason.OBSERVE_ONLY
-    return [f"{(by_queue and trigger.queue) or trigger.key}|{reason}" for trigger in triggers[:HOLDS_KEPT]]
+    """The keys that identify a hold. Of a large group, only the first alerts are used."""
+    return [f"{trigger.key}|{reason}" for trigger in triggers[:HOLDS_KEPT]]
 
 
-def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason: Reason | None, at: float) -> bool:
-    """Whether this hold of these alerts was posted within the last hour, whatever was posted since."""
-    told = {key for key, told_at in document.holds.items() if at - told_at < SAME_HOLD_S}
+def _list_subjects(incident: Incident | None) -> list[Subject]:
+    return [state.subject for state in incident.queues if state.subject is not None] if incident else []
+
+
+def is_repeat(turn: Turn, triggers: tuple[AlertRef, ...], reason: Reason, incident: Incident | None = None) -> bool:
+    """Whether people were told of this within the hour, whatever was posted since: with this reason, of the same standstills, or
+    of the same alerts where nothing is known to stand still."""
+    document, subjects = turn.document, _list_subjects(incident)
+    if subjects:
+        last = ([told.at for told in document.list_told(subject) if told.reason is reason] for subject in subjects)
+        return all(times and turn.at - times[-1] < SAME_HOLD_S for times in last)
+    told = {key for key, told_at in document.holds.items() if turn.at - told_at < SAME_HOLD_S}
     return bool(triggers) and told.issuperset(_to_keys(triggers, reason))
 
 
-def post_hold(turn: Turn, card_input: CardInput, mark: str, *, bundled: bool = False, always: bool = False) -> bool:
-    """Post a hold, at most once an hour for the same alerts and reason.
+def note_told(turn: Turn, reason: Reason | None, about: CardInput | None = None) -> None:
+    """Note what people were asked, told, or said about the standstills of the incident, and about its alerts."""
+    document, incident = turn.document, about.incident if about else turn.incident
+    reason, subjects = reason or Reason.NO_RUNBOOK, _list_subjects(incident)
+    if subjects and incident is not None:
+        new = [Told(subject, reason, turn.at, incident.id) for subject in subjects]
+        recent = [told for told in document.told if turn.at - told.at < QUESTION_S]
+        turn.document = replace(document, told=(*recent, *new)[-HOLDS_KEPT:])
+    triggers = (about.trigger,) if about and about.trigger else incident.triggers if incident else ()
+    recent_holds = {key: at for key, at in document.holds.items() if turn.at - at < SAME_HOLD_S}
+    holds = recent_holds | dict.fromkeys(_to_keys(triggers, reason), turn.at)
+    turn.document = replace(turn.document, holds=dict(list(holds.items())[-HOLDS_KEPT:]))
+
+
+def post_hold(turn: Turn, card_input: CardInput, mark: str, *, bundled: bool = False) -> bool:
+    """Post a hold, at most once an hour for the same standstills and reason.
     `bundled`: with others for the same reason. Returns whether people get a card of its own."""
     triggers = (card_input.trigger,) if card_input.trigger else card_input.shown.triggers
     reason = card_input.reason or Reason.NO_RUNBOOK
-    if not always and was_told_recently(turn.document, triggers, reason, turn.at):
+    if is_repeat(turn, triggers, reason, card_input.incident):
         return False
-    recent = {key: at for key, at in turn.document.holds.items() if turn.at - at < SAME_HOLD_S}
-    holds = recent | dict.fromkeys(_to_keys(triggers, reason), turn.at)
-    turn.document = replace(turn.document, holds=dict(list(holds.items())[-HOLDS_KEPT:]))
+    note_told(turn, reason, card_input)
     post(turn, card_input, f"{mark}-{reason.value}", bundle=reason.value if bundled else "")
     return not bundled
 
@@ -160,7 +184,7 @@ def _report_turned_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -
     elif reason is Reason.TEST_ALERT:
         trigger = replace(trigger, fingerprint=event.incident)  # each press of the button
     told = sum(turn.at - at < SAME_HOLD_S for at in turn.document.holds.values())
-    is_known = was_told_recently(turn.document, (trigger,), reason, turn.at)
+    is_known = is_repeat(turn, (trigger,), reason)
     if (reason is Reason.NO_RUNBOOK and case.alert.is_suspicion) or (told >= OWN_CARDS and not is_known):
         return _note_turned_away(turn, case.alert, reason, detail)
     kind = CardKind.TEST if reason is Reason.TEST_ALERT else CardKind.HELD

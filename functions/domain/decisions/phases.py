@@ -6,18 +6,19 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from functions.domain.decisions import endings, guards
+from functions.domain.decisions import endings, guards, waiting
 from functions.domain.decisions.evidence import check_evidence, needs_evidence, order_evidence
 from functions.domain.decisions.following import check_recovery, check_run
-from functions.domain.decisions.guards import decide
+from functions.domain.decisions.guards import decide, list_objections
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import post
-from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved, symptom
-from functions.domain.health.looks import Judgement, before_restart
+from functions.domain.decisions.turn import GuardContext, Turn, has_unseen, is_all_resolved
+from functions.domain.health.looks import Judgement, before_restart, to_subject
+from functions.domain.health.recovery import note_well
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.codes import UNKNOWN, Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
-from functions.domain.model.incidents import UNCLEAR, CardKind, Doubt, PastAttempt, QueueState
+from functions.domain.model.incidents import UNCLEAR, Asked, CardKind, Doubt, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
 from functions.runtime.text import Text, join
 
@@ -42,8 +43,13 @@ def run_entered(turn: Turn) -> None:
         if turn.incident.runbook in turn.rules.runbooks:
             PHASES[turn.incident.phase](turn)
         else:
-            gone = Text("the runbook {runbook} is no longer in the configuration", runbook=turn.incident.runbook)
-            endings.escalate(turn, hold(Reason.NO_RUNBOOK, gone))
+            _end_without_runbook(turn)
+
+
+def _end_without_runbook(turn: Turn) -> None:
+    """End what could only go on by a restart: nothing is started by a runbook that is gone."""
+    gone = Text("the runbook {runbook} is no longer in the configuration", runbook=turn.incident.runbook)
+    endings.escalate(turn, hold(Reason.NO_RUNBOOK, gone))
 
 
 def _note_runner(turn: Turn) -> None:
@@ -59,26 +65,24 @@ def evaluate_guards(turn: Turn) -> None:
     """Evaluate the guards, and carry out their decision."""
     incident = turn.incident
     if is_all_resolved(incident) and incident.restarts == 0:
-        return endings.end_as_held(turn, hold(Reason.NOT_FIRING))
+        waiting.note_found(turn, Reason.NOT_FIRING)
+        return _hold(turn, hold(Reason.NOT_FIRING))
     if incident.phase is Phase.DEFERRED and not turn.was_saved and has_unseen(turn.seen):
         return defer(turn)
-    endings.clear_escalation_if_healthy(turn, turn.runbook)
+    if turn.is_runbook_gone:
+        return _end_without_runbook(turn)
     # With the queues before this observation, so that it counts once.
-    guard_context = turn.guard_context(approved=incident.approval.overruled)
-    judged = tuple(judgement for judgement, _ in guard_context.judged)
-    queues = tuple(_note_verdict(turn, state, judgement) for judgement, state in guard_context.judged)
-    if incident.restarts:  # what was held before the restart is compared with what is held after it
-        queues = tuple(replace(state, held_by=past.held_by) for state, past in zip(queues, incident.queues, strict=True))
-    turn.change(queues=queues)
-    decision = decide(guard_context)
-    is_well = decision.reason is Reason.SYMPTOM_GONE
-    turn.change(reason=decision.reason, detail=decision.detail, well_at=incident.well_at if is_well else None)
+    guard_context = turn.guard_context()
+    judged, decision = tuple(judgement for judgement, _ in guard_context.judged), decide(guard_context)
+    _note_judged(turn, guard_context, decision)
+    waiting.note_found(turn, decision.reason)
+    turn.change(reason=decision.reason, detail=decision.detail)
     if needs_evidence(turn, decision):
         return order_evidence(turn, judged)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
         return _adopt(turn, decision.execution, decision.reason)
     if decision.kind is Kind.ASK:
-        return endings.request_approval(turn, decision)
+        return waiting.request_approval(turn, decision)
     if decision.kind is Kind.HOLD:
         return _hold(turn, decision)
     if incident.attempt >= guards.MAX_NUMBERED:
@@ -86,15 +90,25 @@ def evaluate_guards(turn: Turn) -> None:
     _order_start(turn, guard_context.history, judged)
 
 
+def _note_judged(turn: Turn, context: GuardContext, decision: Decision) -> None:
+    """Note what this look showed. Unless it found all well, the two looks that it takes begin anew."""
+    queues = tuple(_note_verdict(turn, state, judgement) for judgement, state in context.judged)
+    if context.between:  # what was held before the restart is compared with what is held after it
+        queues = tuple(replace(state, subject=past.subject) for state, past in zip(queues, turn.incident.queues, strict=True))
+    if decision.reason not in endings.PASSED:
+        queues = tuple(replace(state, after=replace(state.after, well_at=None)) for state in queues)
+    turn.change(queues=queues)
+
+
 def _hold(turn: Turn, decision: Decision) -> None:
-    """Hold. What is healthy after a restart need not be told as a failure: it is verified, whatever helped."""
+    """Hold. What is healthy after a restart need not be told as a failure: it is verified, whatever helped. What people were told
+    of is looked at until it is well."""
     ran = (past for past in reversed(turn.incident.tries) if past.execution is not None and not past.execution.refused)
     last = next(ran, None)
-    if decision.reason is not Reason.SYMPTOM_GONE or last is None:
-        if not turn.incident.told or decision.reason is not Reason.SYMPTOM_GONE or _is_over(turn, well=True):
-            return endings.handle_hold(turn, decision)
-        turn.change(phase=Phase.WAITING, due=turn.at + turn.runbook.verify.every_s)
-        return turn.answer(Action.HELD, decision.reason)
+    if decision.reason not in endings.PASSED:
+        return waiting.handle_hold(turn, decision)
+    if last is None:
+        return _await_well(turn, decision) if turn.incident.told else endings.end_as_held(turn, decision)
     turn.change(execution=last.execution)
     turn.change_run(holder_host=last.holder_host)
     turn.forget_followed()
@@ -102,11 +116,24 @@ def _hold(turn: Turn, decision: Decision) -> None:
     turn.enter(Phase.VERIFYING)
 
 
-def _is_over(turn: Turn, *, well: bool) -> bool:
-    """Whether what people were told of is not well, or was so in two looks. Notes the first."""
-    well_at = (turn.at if turn.incident.well_at is None else turn.incident.well_at) if well else None
-    turn.change(well_at=well_at)
-    return well_at is None or turn.at - well_at >= turn.runbook.verify.every_s
+def _await_well(turn: Turn, decision: Decision) -> None:
+    """Look until the queues are well, since nothing else is the end of what people were told of."""
+    incident = turn.incident
+    began_at = incident.began_at + turn.ahead_s
+    turn.change(phase=Phase.WAITING, reason=decision.reason, queues=_look(turn, incident.queues, began_at))
+    if all(state.after.proven for state in turn.incident.queues):
+        return endings.end_as_well(turn)
+    if turn.at >= waiting.deadline_of(turn.incident, turn.runbook):
+        nobody = Text("nothing stands still, but nobody was seen to work on it either")
+        return endings.escalate(turn, hold(Reason.SYMPTOM_UNKNOWN, nobody))
+    turn.change(due=waiting.next_look(turn, Asked(incident.began_at), turn.incident.queues, turn.runbook.verify.every_s))
+    return turn.answer(Action.HELD, decision.reason)
+
+
+def _look(turn: Turn, queues: tuple[QueueState, ...], runner_told_at: float) -> tuple[QueueState, ...]:
+    """Whether they are well, by figures that are younger than what people were told, and than the end of their alerts."""
+    since = waiting.since_told(turn, runner_told_at, (trigger.resolved_at for trigger in turn.incident.triggers))
+    return tuple(note_well(turn.patient_runbook_of(state), turn.snapshot_of(state), state, since) for state in queues)
 
 
 def defer(turn: Turn, wait_s: float = 0.0) -> None:
@@ -137,19 +164,18 @@ def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement,
 
 def _note_verdict(turn: Turn, state: QueueState, judged: Judgement) -> QueueState:
     """Note in the queue the verdict that the restart, or the question, rests on."""
-    if judged.proof is None:
-        return state
-    held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
-    doubt = Doubt(judged.against)
-    learned, symptom = turn.document.stalls.get(state.queue.key), turn.runbook_of(state).symptom
-    stalls = say_stalls(symptom, learned, [judged.kind]) if learned else ""
-    return replace(state, proof=judged.proof, kind=judged.kind, stalls=stalls, held_by=held_by, doubt=doubt)
+    subject = to_subject(state, judged, turn.snapshot_of(state))
+    if subject is None:
+        return replace(state, proof=None, doubt=Doubt())
+    learned, book = turn.document.stalls.get(state.queue.key), turn.runbook_of(state).symptom
+    stalls = say_stalls(book, learned, [judged.kind]) if learned else ""
+    return replace(state, proof=judged.proof, subject=subject, stalls=stalls, doubt=Doubt(judged.against))
 
 
 def _note_proof(turn: Turn, state: QueueState, judged: Judgement) -> QueueState:
     figures = figures_of(turn.snapshot_of(state))
     before = before_restart(figures) if figures is not None else state.before
-    state = state if judged.proof else replace(state, proof=None, held_by=(), doubt=Doubt())
+    state = state if judged.proof else replace(state, subject=None)
     return replace(_note_verdict(turn, state, judged), before=before)
 
 
@@ -171,7 +197,7 @@ def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason 
     turn.change(phase=Phase.RUNNING, execution=execution, restarts=incident.restarts + 1, reason=reason)
     turn.change(due=due, looked_at=turn.at)
     turn.change_run(tail=None)
-    turn.change_approval(overruled=False)
+    turn.change_approval(approved=None)
     turn.answer(action, reason)
     if not execution.ended or not (turn.incident.run.adopted or execution.refused):
         post(turn, turn.card(CardKind.STARTED, reason), f"{incident.id}-started-{execution.id}")
@@ -181,43 +207,47 @@ def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason 
 
 
 def _check_asked(turn: Turn) -> None:
-    """While people think it over, look again and again: it may be proved by now, or be well, in two looks."""
-    approval, every_s = turn.incident.approval, turn.runbook.verify.every_s
-    expires_at = approval.expires_at or turn.at
-    turn.change(queues=turn.note_figures(turn.incident.queues))
-    guard_context = turn.guard_context()
-    decision, of_queues = decide(guard_context), symptom(guard_context)  # most guards of the former ask for no figures
-    well = of_queues is not None and of_queues.reason is Reason.SYMPTOM_GONE
-    is_over = _is_over(turn, well=well)
-    stays = well or decision.reason in (turn.incident.reason, *UNCLEAR_YET)
-    over = turn.at >= expires_at
-    if over and not well:
+    """While people think it over, look on: until it is well in two looks, there is proof that needs nobody, or an answer. If more
+    stands still than the card named, it got worse, or more objects, they are asked anew."""
+    asked, context = turn.incident.approval.asked or Asked(turn.at), turn.guard_context()
+    queues = tuple(_note_verdict(turn, state, judgement) for judgement, state in context.judged)
+    turn.change(queues=_look(turn, queues, asked.runner_at))
+    queues, decision = turn.incident.queues, decide(context)
+    if all(state.after.proven for state in queues):
+        return endings.end_as_well(turn)
+    if turn.at >= asked.at + guards.ESCALATION_HOLDS_S:
         return endings.end_as_not_approved(turn)
-    if over or not stays or (well and is_over):
-        return turn.withdraw_question()
-    asked_s = turn.at - (expires_at - endings.APPROVAL_S)
-    wait_s = every_s if well else max(every_s, min(asked_s * endings.SHARE, endings.LOOK_AT_MOST_S))
-    turn.change(due=min(turn.at + wait_s, expires_at))
+    seems_well = decision.reason in (*endings.PASSED, *UNCLEAR_YET) or any(state.after.well_at is not None for state in queues)
+    stays = (seems_well or decision.reason is turn.incident.reason) and not _has_grown(context, asked)
+    if not stays and not is_all_resolved(turn.incident):
+        turn.withdraw_question()
+        return turn.enter(Phase.WAITING)
+    waiting.remind_asked(turn)
+    turn.change(due=waiting.next_look(turn, turn.incident.approval.asked or asked, queues, turn.runbook.verify.every_s))
+
+
+def _has_grown(context: GuardContext, asked: Asked) -> bool:
+    """Whether the card named less than stands still or objects by now."""
+    subjects = [subject for subject, _ in context.list_subjects()]
+    uncovered = any(not any(known.covers(subject) for known in asked.subjects) for subject in subjects)
+    return uncovered or not set(list_objections(context)).issubset(asked.guards)
 
 
 def _check_start(turn: Turn) -> None:
-    """Find out from the history whether the job was started; notify people as soon as it can't be seen."""
+    """Find out from the history whether the job was started. Until the fence is over nobody can know more, so nobody is told."""
     turn.change(queues=turn.note_figures(turn.incident.queues))
     history = turn.seen.history
     if isinstance(history, Unknown):
-        deadline = endings.deadline_of(turn.incident, turn.runbook)
         turn.answer(Action.DEFERRED, Reason.LEDGER_UNKNOWN)
-        tell = bool(turn.incident.run.unclear) or turn.at >= deadline - endings.GRACE_S
-        return endings.wait_for_history(turn, history, deadline, tell=tell)
+        deadline = waiting.deadline_of(turn.incident, turn.runbook)
+        return waiting.wait_for_history(turn, history, deadline, tell=turn.at >= deadline - waiting.GRACE_S)
     own_executions = (execution for execution in history.executions if execution.tag == turn.tag)
     newest = max(own_executions, key=lambda execution: execution.runner_started_at or 0.0, default=None)
     if newest is not None:  # the runner's own retry has the same tag
         return _follow(turn, newest, Action.RESTARTED)
     left_s = (turn.incident.run.runner_not_after or 0.0) + NUMBER_ANEW_S - history.runner_now
     if left_s >= 0:
-        unclear = turn.incident.run.unclear or NO_ANSWER
-        turn.change(reason=Reason.START_UNCLEAR, detail=unclear)
-        endings.tell_wait(turn, hold(Reason.START_UNCLEAR, unclear))
+        turn.change(reason=Reason.START_UNCLEAR, detail=turn.incident.run.unclear or NO_ANSWER)
         return defer(turn, left_s + 1)
     turn.change(tries=(*turn.incident.tries, PastAttempt(turn.tag, None, UNCLEAR)))
     turn.enter(Phase.WAITING)
@@ -240,10 +270,10 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
     if event.unsent is not None:
         _handle_unsent(turn, event.unsent, event)
     elif event.busy:
-        endings.handle_hold(turn, hold(Reason.JOB_BUSY, event.refusal, again_in_s=turn.runbook.verify.every_s))
+        waiting.handle_hold(turn, hold(Reason.JOB_BUSY, event.refusal, again_in_s=turn.runbook.verify.every_s))
     else:
         again_in_s = turn.runbook.verify.every_s if event.passive else None
-        endings.handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, again_in_s, remedy=event.remedy))
+        waiting.handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, again_in_s, remedy=event.remedy))
 
 
 def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> None:
@@ -262,8 +292,8 @@ def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
     observation was too old."""
     if unsent is Reason.PAUSED or event.unread:
         again_in_s = turn.runbook.verify.every_s if event.unread else None
-        return endings.handle_hold(turn, hold(unsent, event.refusal, again_in_s, tell=not event.unread))
-    if turn.at >= endings.deadline_of(turn.incident, turn.runbook):
+        return waiting.handle_hold(turn, hold(unsent, event.refusal, again_in_s, tell=not event.unread))
+    if turn.at >= waiting.deadline_of(turn.incident, turn.runbook):
         return endings.escalate(turn, hold(unsent, event.refusal))
     turn.change(phase=Phase.DEFERRED)
     defer(turn)

@@ -9,12 +9,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions import endings, learning, messages
+from functions.domain.decisions import learning, messages, waiting
+from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.guards import escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.matching import render_evidence
 from functions.domain.decisions.phases import on_start_result, run_entered, run_phase
-from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
+from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved, with_terms
 from functions.domain.health.looks import remember_history
 from functions.domain.model import events
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
@@ -73,7 +74,7 @@ def needs_observation(document: Document, event: Event, now: float) -> bool:
         case TimerFired():
             due = incident is not None and now >= incident.due
             due = due or any(now >= standstill.due for standstill in document.standstills)
-            return not is_replaced(document, event, now) and (due or document.is_reminder_due(now))
+            return not is_replaced(document, event, now) and (due or document.is_escalation_due(now))
         case Approved():
             return incident is not None
     return False
@@ -106,7 +107,7 @@ def is_enough(wanted: Wanted, document: Document) -> bool:
 
 def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
     """Everything that the step on this event may need."""
-    wanted = Wanted(document.target, {})
+    wanted, rules = Wanted(document.target, {}), with_terms(rules, document)
     if isinstance(event, AlertsReceived):
         wanted = of_alerts(new_alerts(document, event.cases) or event.cases)
     queues = dict(wanted.queues)
@@ -142,7 +143,8 @@ def step(
     run_entered(turn)
     if learns:
         learning.begin(turn, learning.queues_of_step(document, turn.document, event, now))
-    result = events.Step(_note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
+    after = _keep_terms(document, _note_history(document, turn.document, now), turn.rules)
+    result = events.Step(after, tuple(turn.acts), turn.reply)
     return _set_due(document, result, turn)
 
 
@@ -158,12 +160,20 @@ def _note_history(before: Document, after: Document, now: float) -> Document:
     return replace(after, incident=replace(incident, history=history[-HISTORY_KEPT:]))
 
 
+def _keep_terms(before: Document, after: Document, rules: Rules) -> Document:
+    """Keep the runbooks of what is open, as they are now."""
+    parts = [part for part in (after.incident, after.escalation) if part is not None]
+    names = sorted({part.runbook for part in parts} | {state.runbook for part in parts for state in part.queues})
+    books = {name: rules.runbooks[name] for name in names if name in rules.runbooks}
+    terms = {name: replace(book, freeze=(), evidence=None) for name, book in books.items()}
+    return replace(after, terms=terms) if after != before else after
+
+
 def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     after = result.document
     if after == before:
         return result
-    # While an incident is open, nobody is reminded.
-    parts = (after.incident or after.escalation, after.turned_away)
+    parts = (after.incident, after.escalation, after.turned_away)
     dues = [part.due for part in parts if part is not None and part.due is not None]
     dues += [max(standstill.due, turn.at + SOON_S) for standstill in after.standstills]
     if after.to_tell or after.to_archive:
@@ -190,7 +200,7 @@ def _on_timer(turn: Turn, event: events.TimerFired) -> None:
     incident = document.incident
     if document.due is not None and turn.at < document.due:
         return
-    endings.remind(turn)
+    waiting.watch_escalation(turn)
     messages.tell_turned_away(turn)
     if incident is not None and turn.at >= incident.due:
         run_phase(turn)
@@ -205,9 +215,11 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
         return messages.turn_away(turn, event)
     turn.document = replace(turn.document, target=first.target)
     messages.note_matched(turn, event)
+    over = tuple(case for case in event.cases if not case.alert.firing)
     if turn.document.incident is not None:
-        over = tuple(case for case in event.cases if not case.alert.firing)
         turn.change(triggers=messages.mark_resolved(turn.incident.triggers, over, turn.at))
+    if over:
+        waiting.watch_escalation(turn, max(case.alert.ends_at or turn.at for case in over))
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
         return _on_resolved(turn, event)
@@ -225,13 +237,15 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
 
 
 def _on_resolved(turn: Turn, event: events.AlertsReceived) -> None:
-    """All alerts of the request are resolved. If all those of the incident are, it takes its next step if that is due."""
+    """All alerts of the request are resolved. If all those of the incident are, it takes its next step if that is due; what
+    people were asked is looked at soon: an alert may be resolved by lost samples, too."""
     incident, first = turn.document.incident, event.cases[0]
-    due = incident is not None and turn.at >= incident.due and not has_unseen(turn.seen)
-    if incident is not None and is_all_resolved(incident) and (due or incident.is_suspicion):
-        run_phase(turn)
-    else:
-        endings.clear_escalation_if_healthy(turn, first.runbook)
+    if incident is not None and is_all_resolved(incident):
+        due = turn.at >= incident.due and not has_unseen(turn.seen)
+        if due or incident.is_suspicion:
+            run_phase(turn)
+        elif incident.phase in (Phase.ASKED, Phase.WAITING):
+            turn.change(due=min(incident.due, turn.at + turn.runbook.verify.every_s))
     if turn.reply is None:
         turn.answer_alerts(event, first, Action.HELD, Reason.NOT_FIRING)
 
@@ -284,15 +298,21 @@ def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Inc
     trigger = next((trigger for trigger in incident.triggers if trigger.queue in escalated), None)
     runbook, target = turn.rules.runbooks.get(incident.runbook), turn.document.target
     card_input = CardInput(CardKind.HELD, turn.at, runbook, target, None, held.reason, held.detail, trigger=trigger)
-    messages.post_hold(turn, card_input, f"{event.incident}-out", bundled=turn.crowd)
+    left_out = replace(incident, queues=tuple(state for state in incident.queues if state.queue.key in escalated))
+    if not messages.is_repeat(turn, (), Reason.ESCALATED, left_out):
+        messages.post_hold(turn, card_input, f"{event.incident}-out", bundled=turn.crowd)
     triggers = tuple(trigger for trigger in incident.triggers if trigger.queue not in escalated)
     return replace(incident, queues=queues, triggers=triggers, runbook=queues[0].runbook)
 
 
 def _join_incident(turn: Turn, event: events.AlertsReceived, cases: tuple[MatchedAlert, ...]) -> None:
-    incident = turn.incident
+    incident, asked = turn.incident, turn.incident.approval.asked
     turn.answer_alerts(event, cases[0], Action.DEFERRED if incident.phase is Phase.DEFERRED else Action.HELD, Reason.DUPLICATE)
-    if turn.at >= incident.due and not has_unseen(turn.seen):
+    is_due = turn.at >= incident.due and not has_unseen(turn.seen)
+    if incident.phase is Phase.ASKED and asked and not {state.queue.key for state in incident.queues}.issubset(asked.queues):
+        turn.withdraw_question()  # nobody was asked about that queue
+        turn.change(due=turn.at)
+    if is_due:
         run_phase(turn)
 
 
@@ -300,12 +320,10 @@ def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:
     incident = turn.document.incident
     if incident is None or incident.phase is not Phase.ASKED or not event.nonce or incident.approval.nonce != event.nonce:
         return
-    is_in_time = turn.at < (incident.approval.expires_at or 0.0)
-    if is_in_time and isinstance(event, events.Declined):
-        return endings.end_as_declined(turn, event)
-    if is_in_time and incident.runbook in turn.rules.runbooks:
-        turn.change(phase=Phase.WAITING, waits_from=turn.at)
-        turn.change_approval(approved_by=event.by, approved_why=event.why, overruled=True, nonce="")
+    if isinstance(event, events.Declined):  # whoever checked the link knows that it has not expired
+        return end_as_declined(turn, event)
+    turn.change(phase=Phase.WAITING, found={})
+    turn.change_approval(approved_by=event.by, approved_why=event.why, approved=incident.approval.asked, nonce="")
     run_phase(turn)
 
 
@@ -314,8 +332,8 @@ HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
     events.TimerFired: _on_timer,
     events.Approved: _on_answer,
     events.Declined: _on_answer,
-    events.Acknowledged: endings.on_acknowledgement,
-    events.Resumed: endings.on_resume,
+    events.Acknowledged: waiting.on_acknowledgement,
+    events.Resumed: waiting.on_resume,
     events.WasHealthy: learning.on_healthy,
     events.StartResult: on_start_result,
     events.EvidenceStarted: on_evidence_started,

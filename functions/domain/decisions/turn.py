@@ -8,18 +8,20 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
-from functions.domain.health.looks import Judgement, judge_health, note_snapshot
+from functions.domain.health.looks import Judgement, judge_health, note_snapshot, to_subject
 from functions.domain.health.recovery import be_patient
 from functions.domain.health.rows import Terms, terms_of
 from functions.domain.model.alerts import MatchedAlert, QueueRef
-from functions.domain.model.codes import Action, Health, Mode, Phase, Proof, Reason
+from functions.domain.model.codes import Action, Health, Mode, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Decision, Kind, Reply, hold
-from functions.domain.model.incidents import CardKind, Document, Incident, QueueState
+from functions.domain.model.incidents import Asked, CardKind, Document, Incident, Opinion, QueueState, Subject
 from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase, Text, join, named
 
 QUESTION_S = 86400.0
+CLOCKS_APART_S = 90.0  # between two machines that run Unstick, at most; NTP keeps them within a second
+REPLACED_KEPT = 20  # nonces of an incident's earlier cards
 PEOPLE_DECIDE = {Health.GOING_ROUND: Reason.GOING_ROUND, Health.NEVER_CONSUMED: Reason.NEVER_CONSUMED}
 """States that are not healthy, but that a restart doesn't help."""
 
@@ -37,7 +39,7 @@ class GuardContext(Struct, frozen=True, dict=True):
     incident: Incident
     seen: Observation
     now: float
-    approved: bool = False  # a person has read the reason for the hold and pressed the button
+    approved: Asked | None = None  # what a person has read and approved
 
     @property
     def between(self) -> bool:
@@ -62,8 +64,24 @@ class GuardContext(Struct, frozen=True, dict=True):
             runbook, reading = self.runbook_of(state), self.seen.reading_of(state.queue)
             terms = terms_for(runbook, self.document, state.queue)
             judgement, after = judge_health(runbook.symptom, reading, state, self.now, terms)
-            judged.append((ask_opinion(self.incident, judgement), after))
+            judgement = ask_opinions(self.document.opinions, judgement)
+            judged.append((self._confirm(judgement, to_subject(state, judgement, reading)), after))
         return judged
+
+    def _confirm(self, judgement: Judgement, subject: Subject | None) -> Judgement:
+        """The judgement after a person's approval: what the card named counts as proved, and nothing beside it."""
+        subjects = self.approved.subjects if self.approved else ()
+        asked = next((asked for asked in subjects if subject and asked.is_about(subject)), None)
+        if asked is None or judgement.health is not Health.LIKELY:
+            return judgement
+        known = {channel.id for channel in asked.who}
+        held_by = tuple(channel for channel in judgement.held_by if channel.id in known)
+        return replace(judgement, health=Health.ILL, against="", held_by=held_by)
+
+    def list_subjects(self) -> list[tuple[Subject, QueueState]]:
+        """What stands still of the incident's queues now, with the queue."""
+        pairs = [(to_subject(state, judged, self.seen.reading_of(state.queue)), state) for judged, state in self.judged]
+        return [(subject, state) for subject, state in pairs if subject is not None]
 
 
 def terms_for(runbook: Runbook, document: Document, queue: QueueRef) -> Terms:
@@ -73,19 +91,28 @@ def terms_for(runbook: Runbook, document: Document, queue: QueueRef) -> Terms:
     return terms_of(runbook, document.stalls.get(queue.key), on_purpose)
 
 
-def ask_opinion(incident: Incident, judgement: Judgement) -> Judgement:
-    """The judgement after the evidence job's opinions on the nodes that hold messages. Contradictions change nothing."""
-    given, hosts = incident.evidence.opinions if incident.evidence else (), {channel.host for channel in judgement.held_by}
-    opinions = [opinion for opinion in given if opinion.host in hosts] or given  # nodes may have other names than connections
-    verdicts = {opinion.healthy for opinion in opinions}
-    if not hosts or len(verdicts) != 1:
+def ask_opinions(opinions: tuple[Opinion, ...], judgement: Judgement) -> Judgement:
+    """The judgement after the evidence job's word on each host that holds messages: `healthy` takes its channels out, `stuck`
+    proves them, and what is left decides. A word counts for the channels that held messages then, as long as they finish nothing.
+    """
+    said = {
+        channel.id: opinion
+        for opinion in opinions
+        for channel in judgement.held_by
+        if any(known.is_unmoved(channel) for known in opinion.who)
+    }
+    if not said:
         return judgement
-    said = Text("the evidence job says of {host}: {reason}")
-    why = join((judgement.why, *(said.fill(host=opinion.host, reason=opinion.reason) for opinion in opinions)))
-    if verdicts == {True}:
+    text = Text("the evidence job says of {host}: {reason}")
+    words = dict.fromkeys(text.fill(host=opinion.host, reason=opinion.reason) for opinion in said.values())
+    why = join((judgement.why, *words))
+    left = tuple(channel for channel in judgement.held_by if channel.id not in said or not said[channel.id].healthy)
+    stuck = tuple(channel for channel in left if channel.id in said)
+    if not left:
         return Judgement(Health.WELL, why)
-    proved = {opinion.host for opinion in opinions} in ({""}, hosts)  # a runner without nodes has one opinion
-    return replace(judgement, health=Health.ILL, why=why, against="") if proved else judgement
+    if judgement.health is Health.LIKELY and stuck:
+        return replace(judgement, health=Health.ILL, why=why, held_by=stuck, against="")
+    return replace(judgement, why=why, held_by=left)
 
 
 def _select(judged: Judged, *healths: Health) -> Judged:
@@ -123,26 +150,30 @@ def _hold_as_unknown(context: GuardContext, judgement: Judgement, state: QueueSt
 
 def hold_as_unread(context: GuardContext, reason: Reason, why: Phrase, unread: Unknown, *, lasts: bool = False) -> Decision:
     """Wait for what can't be read. A clear refusal (token, ACL, job) needs a remedy; other problems may pass before `within`."""
-    waited_s = context.now - max(context.incident.began_at, context.incident.waits_from)
+    waited_s = context.now - context.incident.found.get(reason, context.now)
     tell = lasts or context.between or bool(unread.remedy) or waited_s >= context.runbook.verify.within_s
     return hold(reason, why, again_in_s=context.runbook.verify.every_s, remedy=unread.remedy, tell=tell)
 
 
 def likely_stuck(context: GuardContext) -> Decision | None:
-    """What is likely, and not proved, asks a person: once in a day for each queue and verdict."""
+    """What is likely, and not proved, asks a person: once for each standstill."""
     judged = context.judged
     likely = _select(judged, Health.LIKELY)
     if context.runbook.mode is Mode.OBSERVE or not likely or _select(judged, Health.ILL):
         return None
-    questions = (context.document.questions.get(question_key(state, judgement.proof)) for judgement, state in likely)
-    if all(asked_at is not None and context.now - asked_at < QUESTION_S for asked_at in questions):
+    if all(_was_asked(context, subject) for subject, _ in context.list_subjects() if not subject.proved):
         return hold(Reason.LIKELY_STUCK, _say(likely), tell=context.between)
     return Decision(Kind.ASK if context.rules.can_ask else Kind.HOLD, Reason.LIKELY_STUCK, _say(likely))
 
 
-def question_key(state: QueueState, proof: Proof | None) -> str:
-    """What a question is about."""
-    return f"{state.queue.key}|{proof.value if proof else ''}"
+def _was_asked(context: GuardContext, subject: Subject) -> bool:
+    """Whether another incident asked about this standstill; where its known stalls exceed the deadline, about the queue today."""
+    state = next(state for state in context.incident.queues if state.queue.key == subject.queue)
+    learned, symptom = context.document.stalls.get(subject.queue), context.runbook_of(state).symptom
+    told = context.document.list_told(subject)
+    if learned is not None and learned.deadline_s(subject.kind) > symptom.for_at_most_s:
+        told += [each for each in context.document.told if each.subject.queue == subject.queue]
+    return any(each.incident != context.incident.id and context.now - each.at < QUESTION_S for each in told)
 
 
 def delivery_limit(context: GuardContext) -> Decision | None:
@@ -160,12 +191,19 @@ def delivery_limit(context: GuardContext) -> Decision | None:
     return Decision(Kind.ASK if context.rules.can_ask else Kind.HOLD, Reason.AWAITING_APPROVAL, detail)
 
 
+def with_terms(rules: Rules, document: Document) -> Rules:
+    """The rules with the runbooks of what is open in the document, as they were, that the configuration no longer has."""
+    gone = {name: book for name, book in document.terms.items() if name not in rules.runbooks}
+    return replace(rules, runbooks={**rules.runbooks, **gone}) if gone else rules
+
+
 class Turn:
     """One step in progress. It is the only mutable object in the core, and never leaves `step`."""
 
     def __init__(self, document: Document, rules: Rules, seen: Observation, at: float) -> None:
         self.document = document  # its current state
-        self.rules = rules
+        self.configured = frozenset(rules.runbooks)
+        self.rules = with_terms(rules, document)
         self.seen = seen
         self.at = at
         self.crowd = False
@@ -194,8 +232,24 @@ class Turn:
 
     @property
     def runbook(self) -> Runbook:
-        """The incident's runbook. Raises KeyError if the configuration no longer has it: `run_phase` ends such an incident."""
+        """The incident's runbook, as it was if the configuration no longer has it."""
         return self.rules.runbooks[self.incident.runbook]
+
+    @property
+    def is_runbook_gone(self) -> bool:
+        """Whether the configuration no longer has the incident's runbook: what is open goes on, and nothing is started."""
+        return self.incident.runbook not in self.configured
+
+    @property
+    def ahead_s(self) -> float:
+        """How far the runner's clock is ahead of ours, as far as that is known."""
+        known = self.document.incident.runner_ahead_s if self.document.incident else 0.0
+        return known if self.history is None else self.history.ahead_s(self.at)
+
+    @property
+    def clock_error_s(self) -> float:
+        """By how much a time may be wrong that is told by the runner's clock: `ahead_s` may be that of another machine."""
+        return CLOCKS_APART_S if self.history is None else 0.0
 
     @property
     def tag(self) -> str:
@@ -221,12 +275,18 @@ class Turn:
     def runbook_of(self, state: QueueState) -> Runbook:
         return self.rules.runbooks.get(state.runbook, self.runbook)
 
-    def patient_runbook_of(self, state: QueueState) -> Runbook:
-        """What judges the queue after a restart, with the stalls that are known of it."""
-        return be_patient(self.runbook_of(state), self.document.stalls.get(state.queue.key))
+    def find_patient_runbook(self, state: QueueState) -> Runbook | None:
+        """The queue's own runbook, with the stalls that are known of it: by this it is called well. None if nobody knows it."""
+        book = self.rules.runbooks.get(state.runbook)
+        return be_patient(book, self.document.stalls.get(state.queue.key)) if book else None
 
-    def guard_context(self, *, approved: bool = False) -> GuardContext:
-        return GuardContext(self.rules, self.runbook, self.document, self.incident, self.seen, self.at, approved=approved)
+    def patient_runbook_of(self, state: QueueState) -> Runbook:
+        """As `find_patient_runbook`, and else by the incident's."""
+        return self.find_patient_runbook(state) or self.runbook
+
+    def guard_context(self) -> GuardContext:
+        approved = self.incident.approval.approved
+        return GuardContext(self.rules, self.runbook, self.document, self.incident, self.seen, self.at, approved)
 
     def open(self, incident: Incident) -> None:
         self.document = replace(self.document, incident=incident)
@@ -248,9 +308,10 @@ class Turn:
 
     def withdraw_question(self) -> None:
         """Go on without an answer: the link that people got approves nothing any more."""
-        self.change(waits_from=self.at)
-        self.change_approval(nonce="", expires_at=None)
-        self.enter(Phase.WAITING)
+        approval = self.incident.approval
+        replaced = (*approval.replaced, *filter(None, (approval.nonce,)))[-REPLACED_KEPT:]
+        self.change(phase=Phase.WAITING, found={})
+        self.change_approval(nonce="", expires_at=None, replaced=replaced)
 
     def card(
         self, kind: CardKind, reason: Reason | None = None, detail: Phrase = "", incident: Incident | None = None

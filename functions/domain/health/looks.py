@@ -12,7 +12,7 @@ from functions.domain.health.rows import Row, Terms, Trust, find_oldest, find_ro
 from functions.domain.health.samples import RECENT_S, find_movement, has_risen, is_going_round, rise_within
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D, Alert
 from functions.domain.model.codes import Health, Proof
-from functions.domain.model.incidents import Looks, QueueState
+from functions.domain.model.incidents import Looks, QueueState, Subject
 from functions.domain.model.observations import (
     Channel,
     QueueHistory,
@@ -43,6 +43,15 @@ class Judgement(Struct, frozen=True):
     again_in_s: float | None = None  # when another check may prove it; None if only a change can
     against: Phrase = ""  # if it is likely: what speaks against it,
     kind: StallKind = StallKind.HELD  # whose stalls say how long it takes
+
+
+def to_subject(state: QueueState, judged: Judgement, reading: Reading) -> Subject | None:
+    """What stands still by this judgement; None if nothing does."""
+    if judged.proof is None:
+        return None
+    who = tuple(replace(channel, work=channel.work[-1:], acks=(), redeliveries=()) for channel in judged.held_by)
+    acks = reading.acks if isinstance(reading, QueueSnapshot) and not who else None
+    return Subject(state.queue.key, judged.kind, who, acks, proved=judged.health is Health.ILL)
 
 
 def judge_health(

@@ -1,4 +1,4 @@
-"""Judges a queue after a restart, using only figures from after the restart's end.
+"""Says when a queue is well: after a restart, a question, a hold or an escalation, by figures from after it alone.
 Live totals count immediately. The rest of RabbitMQ's figures are up to 9 s late: counters count from SETTLED_S on
 (tests/recordings/rabbitmq/README.md)."""
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.health.looks import note_snapshot
-from functions.domain.health.rows import NOTHING_LEARNED, Terms, Trust, find_held
+from functions.domain.health.rows import NOTHING_LEARNED, Terms, Trust, find_held, find_rows, terms_of
 from functions.domain.health.samples import (
     RECENT_S,
     SETTLED_S,
@@ -21,18 +21,19 @@ from functions.domain.health.samples import (
     within,
 )
 from functions.domain.model.codes import Verdict
-from functions.domain.model.incidents import AfterRestart, QueueState
+from functions.domain.model.incidents import AfterRestart, QueueState, Subject
 from functions.domain.model.observations import Channel, QueueSnapshot, QueueStalls, Reading, StallKind, Statement, Unknown
-from functions.domain.model.runbooks import Recovered, Runbook, Symptom
+from functions.domain.model.runbooks import Runbook, Symptom
 from functions.runtime.text import Phrase, Text
 
 
 class Since(Struct, frozen=True):
     """The time of a check. The runner's clock, `ahead_s` ahead of ours, is known to the second."""
 
-    age_s: float  # seconds since the restart ended
+    age_s: float  # seconds since the restart ended, people were told, or the alert ended: older figures show nothing
     now: float
     ahead_s: float = 0.0
+    error_s: float = 0.0  # by how much the time may be wrong: two looks have to be so much further apart
     confirmed: bool = False  # a person approved the restart: what is held the same way again is not kept on purpose
 
 
@@ -57,36 +58,26 @@ def judge_recovery(runbook: Runbook, snapshot: Reading, state: QueueState, since
     if age_s <= 0:
         return state
     if isinstance(snapshot, Statement):
-        return _judge_statement(runbook, snapshot, state, at, age_s)
-    # If the broker was restarted, its counters show only now that messages are taken by basic.get.
-    polled = state.looks.polled or (snapshot.polled and not state.looks.consumed)
-    state = replace(state, looks=replace(state.looks, polled=polled))
-    after = _note_movement(state, snapshot, age_s, at)
-    consumers = _count_consumers(snapshot, after, age_s)
-    # A restart that may have cost messages is not judged before their returns are counted.
-    may_lose = state.before is not None and state.before.returns is not None
-    well = is_well(runbook.recovered, snapshot.depth, consumers, polled=polled)
-    well = well or (age_s >= runbook.symptom.for_s + SETTLED_S and keeps_moving(runbook, snapshot))
-    same_oldest = bool(snapshot.depth) and _has_same_oldest(runbook.symptom, state.before, snapshot.head_at)
-    well = well and not same_oldest and (age_s >= SETTLED_S or not may_lose)
-    after = _note_well(after, at, runbook.verify.every_s, well=well)
+        return _judge_statement(runbook, snapshot, state, since, age_s)
+    state = _note_polled(state, snapshot)
+    state = replace(state, after=_note_movement(runbook.symptom, state, snapshot, age_s, at))
+    well = is_well(runbook, snapshot, state, age_s)
+    after = _note_well(state.after, at, runbook.verify.every_s + since.error_s, well=well)
     after = replace(after, survivor=_find_survivor(state, snapshot, age_s, at))
     held_again, same_again = (0, False) if well else find_held_again(runbook, snapshot, replace(state, after=after), since, age_s)
     after = replace(after, held_again=held_again, same_again=same_again)
     since_s = min(age_s, snapshot.at - state.joined_at)
     after = replace(after, verdict=_verdict(runbook, after, well=well, since_s=since_s, at=at))
-    gone = state.may_be_gone or _may_be_gone(state.before, snapshot)
+    gone, consumers = state.may_be_gone or _may_be_gone(state.before, snapshot), _count_consumers(runbook, state, snapshot, age_s)
     return replace(note_snapshot(state, snapshot), after=after, consumers=consumers, may_be_gone=gone)
 
 
-def _judge_statement(runbook: Runbook, said: Statement, state: QueueState, at: float, age_s: float) -> QueueState:
+def _judge_statement(runbook: Runbook, said: Statement, state: QueueState, since: Since, age_s: float) -> QueueState:
     """A condition counts once all that it looks back on is after the restart, and twice once none of it is the same."""
-    after, for_s = state.after, runbook.symptom.for_s
+    after, for_s, at = state.after, runbook.symptom.for_s, float(round(said.at + since.ahead_s))
     state = note_snapshot(state, said)
-    well = looks_well(runbook, said) and age_s >= said.range_s
-    if well and after.well_at is not None and at - after.well_at < said.range_s:
-        return state
-    after = _note_well(after, at, runbook.verify.every_s, well=well)
+    well = is_well(runbook, said, state, age_s)
+    after = _note_well(after, at, max(runbook.verify.every_s, said.range_s) + since.error_s, well=well)
     patience_s = max(runbook.verify.patience_s, for_s + said.range_s)
     lasts = not said.recovered and (said.stuck_s or 0.0) >= for_s
     stuck = lasts and min(age_s, said.at - state.joined_at) >= patience_s
@@ -95,19 +86,43 @@ def _judge_statement(runbook: Runbook, said: Statement, state: QueueState, at: f
     return replace(state, after=replace(after, verdict=verdict, depth=depth))
 
 
+def note_well(runbook: Runbook, reading: Reading, state: QueueState, since: Since) -> QueueState:
+    """Look at a queue of which people were told, and for which nothing was restarted since: two looks that find it well, `every`
+    apart, are its end. Its figures are noted for people, too."""
+    if isinstance(reading, Unknown):
+        return replace(state, after=replace(state.after, well_at=None, proven=False))
+    state = note_snapshot(state, reading)
+    range_s = reading.range_s if isinstance(reading, Statement) else 0.0
+    state = _note_polled(state, reading) if isinstance(reading, QueueSnapshot) else state
+    well = is_well(runbook, reading, state, since.age_s - (since.now - reading.at))
+    at = float(round(reading.at + since.ahead_s))
+    needs_s = max(runbook.verify.every_s, range_s) + since.error_s
+    return replace(state, after=_note_well(state.after, at, needs_s, well=well))
+
+
+def _note_polled(state: QueueState, snapshot: QueueSnapshot) -> QueueState:
+    """If the broker was restarted, its counters show only now that messages are taken by basic.get."""
+    polled = state.looks.polled or (snapshot.polled and not state.looks.consumed)
+    return replace(state, looks=replace(state.looks, polled=polled))
+
+
 def _note_well(after: AfterRestart, at: float, needs_s: float, *, well: bool) -> AfterRestart:
-    """Record whether this check found it healthy, and whether it has been so for as long as it takes."""
+    """Record whether this check found it healthy, and whether it has been so for as long as it takes. A queue that is well has
+    moved: `patience` begins anew."""
     well_at = (after.well_at if after.well_at is not None else at) if well else None
-    return replace(after, well_at=well_at, proven=well_at is not None and at - well_at >= needs_s, looked_at=at)
+    moved_at = at if well else after.moved_at
+    proven = well_at is not None and at - well_at >= needs_s
+    return replace(after, well_at=well_at, proven=proven, looked_at=at, moved_at=moved_at)
 
 
-def _note_movement(state: QueueState, snapshot: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
+def _note_movement(symptom: Symptom, state: QueueState, snapshot: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
     """Record movement between the previous check and this one, dated at the previous check."""
-    after = state.after
+    after, own = state.after, _find_own(symptom, snapshot, state)
+    done = snapshot.acks if own is None else sum(channel.finished for channel in own)
     # A node that sends no statistics takes its counts out of the sum. They come back with it, and nobody has acknowledged them.
-    acks = snapshot.acks if age_s >= SETTLED_S and snapshot.blind is None else None
+    acks = done if age_s >= SETTLED_S and snapshot.blind is None else None
     moved_at = after.moved_at
-    if has_risen(snapshot.depth, after.depth) or has_risen(after.acks, acks):
+    if (own is None and has_risen(snapshot.depth, after.depth)) or has_risen(after.acks, acks):
         moved_at = at if after.looked_at is None else after.looked_at
     return replace(after, depth=snapshot.depth, acks=acks if acks is not None else after.acks, moved_at=moved_at)
 
@@ -126,42 +141,70 @@ def _verdict(runbook: Runbook, after: AfterRestart, *, well: bool, since_s: floa
     return Verdict.DRAINING if after.moved_at is not None else None
 
 
-def is_well(recovered: Recovered, depth: int, consumers: int | None, *, polled: bool = False) -> bool:
-    """Whether these figures show a working queue. Invisible consumers don't count."""
-    return depth <= recovered.max_messages and are_enough(recovered, consumers, polled=polled)
+def is_well(runbook: Runbook, reading: Reading, state: QueueState, age_s: float) -> bool:
+    """Whether this look finds the queue well by its own runbook, `age_s` after whatever should have ended it.
 
-
-def looks_well(runbook: Runbook, snapshot: Reading | None) -> bool:
-    """Whether this reading, by itself, shows a working queue."""
-    if isinstance(snapshot, Statement):
-        return snapshot.recovered and snapshot.stuck_s is None
-    if not isinstance(snapshot, QueueSnapshot):
+    No row of the table shows, likely ones included; what stood still has let go of what it held; and either the queue is empty
+    and has consumers, or messages are acknowledged through all of `for`. Where `users` is set, only their consumers and channels
+    count: who else takes messages neither proves nor disproves anything of the application. What can't be read is not well."""
+    if isinstance(reading, Statement):
+        return reading.recovered and reading.stuck_s is None and age_s >= reading.range_s
+    if not isinstance(reading, QueueSnapshot) or age_s <= 0 or _still_holds(state.subject, reading):
         return False
-    empty = is_well(runbook.recovered, snapshot.depth, snapshot.consumers, polled=snapshot.polled)
-    return empty or keeps_moving(runbook, snapshot)
+    # A restart that may have cost messages is not judged before their returns are counted.
+    may_lose = state.before is not None and state.before.returns is not None
+    same_oldest = bool(reading.depth) and _has_same_oldest(runbook.symptom, state.before, reading.head_at)
+    present = _count_consumers(runbook, state, reading, age_s)
+    if same_oldest or (may_lose and age_s < SETTLED_S) or not are_enough(runbook, state, present):
+        return False
+    for_s, is_empty = runbook.symptom.for_s, reading.depth <= runbook.recovered.max_messages
+    trust = Trust(unsure_s=math.inf, consumed=True, acked=True)
+    rows = find_rows(runbook.symptom, reading, trust, terms_of(runbook))
+    lasted_s = min(max((row.lasted_s for row in rows), default=0.0), age_s)
+    if is_empty:
+        return lasted_s < for_s
+    return age_s >= for_s + SETTLED_S and lasted_s < for_s / 2 and _keeps_moving(runbook.symptom, reading, state)
 
 
-def keeps_moving(runbook: Runbook, snapshot: QueueSnapshot) -> bool:
+def _still_holds(subject: Subject | None, snapshot: QueueSnapshot) -> bool:
+    """Whether one of the channels that stood still has done nothing since, and still holds messages."""
+    now = [channel for channel in snapshot.channels or () if channel.held]
+    return subject is not None and any(channel.is_unmoved(later) for channel in subject.who for later in now)
+
+
+def _find_own(symptom: Symptom, snapshot: QueueSnapshot, state: QueueState) -> list[Channel] | None:
+    """The channels of the application's users; None where they can't be told from others', so that the queue's totals count."""
+    if not symptom.users or snapshot.channels is None or state.looks.polled:
+        return None
+    return [channel for channel in snapshot.channels if channel.user in symptom.users]
+
+
+def _keeps_moving(symptom: Symptom, snapshot: QueueSnapshot, state: QueueState) -> bool:
     """Whether messages were acknowledged through all of `for`, and nobody holds any without work: a backlog may stay."""
-    for_s, present = runbook.symptom.for_s, are_enough(runbook.recovered, snapshot.consumers, polled=snapshot.polled)
-    if not present or snapshot.channels is None or snapshot.blind is not None or snapshot.unseen is not None:
+    if snapshot.channels is None or snapshot.blind is not None or snapshot.unseen is not None:
         return False
+    own = _find_own(symptom, snapshot, state)
+    # A channel that only rejects has no acknowledgements.
+    counters = [snapshot.ack_samples] if own is None else [channel.acks or channel.work for channel in own]
+    moves = any(rises_in_both_halves(within(drop_gaps(counter), symptom.for_s)) for counter in counters)
     holding = (channel for channel in snapshot.channels if channel.is_holding)
-    moves = rises_in_both_halves(within(drop_gaps(snapshot.ack_samples), for_s))
-    return moves and all(still_s(channel.work) < for_s / 2 for channel in holding)
+    return moves and all(still_s(channel.work) < symptom.for_s / 2 for channel in holding)
 
 
-def are_enough(recovered: Recovered, consumers: int | None, *, polled: bool) -> bool:
+def are_enough(runbook: Runbook, state: QueueState, consumers: int | None) -> bool:
     """Whether there are as many consumers as there should be: none of a queue from which the application takes by basic.get."""
-    return (consumers or 0) >= (0 if polled else recovered.min_consumers)
+    return (consumers or 0) >= (0 if state.looks.polled else runbook.recovered.min_consumers)
 
 
 def is_moving(runbook: Runbook, state: QueueState, at: float) -> bool:
     """Whether it moved recently, with consumers present. `at` is on the runner's clock."""
-    present = are_enough(runbook.recovered, state.consumers, polled=state.looks.polled)
     moved_at = state.after.moved_at
     moves = moved_at is not None and at - moved_at < runbook.verify.patience_s
-    return present and moves and not _has_same_oldest(runbook.symptom, state.before, state.head_at)
+    return (
+        are_enough(runbook, state, state.consumers)
+        and moves
+        and not _has_same_oldest(runbook.symptom, state.before, state.head_at)
+    )
 
 
 def _has_same_oldest(symptom: Symptom, before: QueueSnapshot | None, head_at: float | None) -> bool:
@@ -256,13 +299,17 @@ def _was_redelivered(channel: Channel) -> bool:
     return begun > 0 or work[-1][1] < 2 * (channel.held + again[-1][1])
 
 
-def _count_consumers(snapshot: QueueSnapshot, after: AfterRestart, age_s: float) -> int | None:
-    """The number of consumers that certainly exist after the restart; before SETTLED_S those of before may still be shown."""
+def _count_consumers(runbook: Runbook, state: QueueState, snapshot: QueueSnapshot, age_s: float) -> int | None:
+    """The number of consumers of `users` that certainly exist, without `users` of all; None if it can't be known. Before
+    SETTLED_S those of before a restart may still be shown."""
     if age_s < SETTLED_S:
         return None
+    if runbook.symptom.users and not snapshot.uncounted:  # consumers by AMQP 1.0 and MQTT show no user
+        owners = snapshot.owners
+        return None if owners is None else sum(owner in runbook.symptom.users for owner in owners)
     present = len(snapshot.consumer_ids) if snapshot.consumer_ids is not None else snapshot.consumers
     # Consumers can't be seen, but somebody took messages after the restart ended.
-    return 1 if present is None and after.moved_at is not None else present
+    return 1 if present is None and state.after.moved_at is not None else present
 
 
 def _may_be_gone(before: QueueSnapshot | None, snapshot: QueueSnapshot) -> bool:

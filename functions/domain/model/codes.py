@@ -47,8 +47,6 @@ ASKED = frozenset({Reason.AWAITING_APPROVAL, Reason.LIKELY_STUCK})
 _LIMITS = {Reason.COOLDOWN, Reason.TOO_MANY_RESTARTS, Reason.FAILING, Reason.TOO_MANY_TARGETS}
 OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, *ASKED, *_LIMITS})
 """Reasons for which a person is asked, and may overrule. Never the kill switch, a healthy queue, or anything unknown."""
-SETTLED = OVERRULED | {Reason.STORM_UNKNOWN}
-"""Reasons that hold nothing once a person has approved: whoever overrules a limit needs no count of past restarts."""
 UNKNOWN = frozenset({Reason.LEDGER_UNKNOWN, Reason.RUNNER_CLOCK, Reason.STORM_UNKNOWN, Reason.SYMPTOM_UNKNOWN})
 """Reasons that something can't be known now."""
 

@@ -12,9 +12,10 @@ from msgspec import Struct, field
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target, TurnedAway
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, QueueStalls, StallKind, Standstill
+from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
-APPROVE, DECLINE, ACKNOWLEDGE, HEALTHY = "approve", "decline", "acknowledge", "healthy"
+APPROVE, DECLINE, ON_PURPOSE, ACKNOWLEDGE, HEALTHY = "approve", "decline", "on_purpose", "acknowledge", "healthy"
 """The possible answers to a card, as buttons in chats that have them."""
 
 
@@ -120,8 +121,43 @@ class Doubt(Struct, frozen=True, omit_defaults=True):
     against: Phrase = ""  # what speaks against it
 
 
+class Subject(Struct, frozen=True, omit_defaults=True):
+    """What a verdict is about, and all that follows from it: one standstill of a queue, and who stands still."""
+
+    queue: str  # the queue's key
+    kind: StallKind
+    who: tuple[Channel, ...] = ()  # the channels that prove it, of their samples only the newest; empty: the queue's consumers
+    acks: int | None = None  # the queue's counter, where no channel shows that nothing was done
+    proved: bool = True
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        return frozenset(channel.host for channel in self.who)
+
+    def is_same(self, other: "Subject") -> bool:
+        """Whether both are the same standstill: one channel at least has done nothing in between. What is gone stays the same
+        until somebody is back."""
+        if not self.is_about(other):
+            return False
+        if self.who:
+            return any(channel.is_unmoved(later) for channel in self.who for later in other.who)
+        return self.kind is StallKind.GONE or self.acks == other.acks
+
+    def is_about(self, other: "Subject") -> bool:
+        """Whether both are of the same queue and kind, and have a channel in common or have none."""
+        if (self.queue, self.kind, bool(self.who)) != (other.queue, other.kind, bool(other.who)):
+            return False
+        return not self.who or not {channel.id for channel in self.who}.isdisjoint(channel.id for channel in other.who)
+
+    def covers(self, other: "Subject") -> bool:
+        """Whether whoever was asked about this one was asked about all of that one, and it was no weaker then."""
+        known = {channel.id for channel in self.who}
+        return self.is_about(other) and self.proved >= other.proved and known.issuperset(channel.id for channel in other.who)
+
+
 class AfterRestart(Struct, frozen=True, omit_defaults=True):
-    """The checks of a queue after the last restart ended. Times are on the runner's clock."""
+    """The checks of a queue after the last restart ended; of what nothing was restarted for, when it was well. Times are on the
+    runner's clock."""
 
     depth: int | None = None
     acks: int | None = None
@@ -143,9 +179,8 @@ class QueueState(Struct, frozen=True):
     joined_at: float
     before: QueueSnapshot | None = None  # the last snapshot before the restart
     proof: Proof | None = None  # the verdict behind the restart or the question,
-    kind: StallKind | None = None  # what stood still,
-    stalls: Phrase = ""  # what was learned of that by then,
-    held_by: tuple[Channel, ...] = ()  # and the channels that hold the messages
+    subject: Subject | None = None  # what stood still,
+    stalls: Phrase = ""  # and what was learned of that by then
     doubt: Doubt = Doubt()
     looks: Looks = Looks()
     after: AfterRestart = AfterRestart()
@@ -158,6 +193,10 @@ class QueueState(Struct, frozen=True):
     @property
     def is_likely(self) -> bool:
         return bool(self.doubt.against)
+
+    @property
+    def held_by(self) -> tuple[Channel, ...]:
+        return self.subject.who if self.subject else ()
 
 
 How = NewType("How", str)
@@ -191,22 +230,45 @@ class HistoryEntry(Struct, frozen=True):
 
 
 class Opinion(Struct, frozen=True):
-    """What an evidence job says of the application on one node."""
+    """What an evidence job says of the application on one host. It counts as long as the channels of that host do nothing."""
 
-    host: str  # as its connections show it, where the run was limited to it; otherwise the node's name
+    host: str
     healthy: bool
     reason: str
+    who: tuple[Channel, ...] = ()  # the channels of that host which held messages then
+
+
+class EvidenceRun(Struct, frozen=True):
+    tag: str  # random, and shown nowhere before the run: an opinion has to name it
+    host: str = ""  # the only host that it looks at
+    execution: Execution | None = None
+    missing: Phrase = ""  # why it brought nothing
 
 
 class Evidence(Struct, frozen=True):
     options: Mapping[str, str] = field(default_factory=dict)  # rendered from the labels of the alert that opened the incident
-    asked_at: float | None = None  # when its run was ordered, which happens once
+    asked_at: float | None = None  # when its runs were ordered, which happens once
     until: float = 0.0  # the restart waits until then at most
-    execution: Execution | None = None
+    runs: tuple[EvidenceRun, ...] = ()  # one for each host that holds messages, four at most; or a single one without a host
     lines: tuple[str, ...] = ()  # the lines that cards show. The whole output is in the archive, as evidence/ID.txt.
     missing: Phrase = ""  # why there is no evidence
-    host: str = ""  # the host that holds a message, if the run was limited to it
-    opinions: tuple[Opinion, ...] = ()  # one of each node at most
+
+    @property
+    def execution(self) -> Execution | None:
+        """The first run's."""
+        return next((run.execution for run in self.runs if run.execution), None)
+
+
+class Asked(Struct, frozen=True):
+    """What a card asked, or called people for. An answer covers that, and nothing else."""
+
+    at: float
+    runner_at: float = 0.0  # the same, on the runner's clock: looks may be made by machines whose clocks differ
+    subjects: tuple[Subject, ...] = ()
+    queues: tuple[str, ...] = ()  # the keys of all queues that the card named, stuck or not
+    guards: tuple[str, ...] = ()  # the guards whose objections it named
+    remind_at: float | None = None  # None: no more reminders
+    reminded: int = 0  # reminders sent
 
 
 class Approval(Struct, frozen=True):
@@ -215,7 +277,9 @@ class Approval(Struct, frozen=True):
     approved_by: str = ""
     approved_why: str = ""
     declined_by: str = ""
-    overruled: bool = False  # a person approved, and that has not led to a restart yet
+    asked: Asked | None = None
+    replaced: tuple[str, ...] = ()  # the nonces of earlier cards of this incident, which ask no more
+    approved: Asked | None = None  # what a person approved, as long as that has not led to a restart
 
 
 class Run(Struct, frozen=True):
@@ -236,7 +300,7 @@ class Incident(Struct, frozen=True):
     queues: tuple[QueueState, ...]
     triggers: tuple[AlertRef, ...]
     due: float = 0.0  # when the incident's next step is due; the document's `due` may be earlier, for a message
-    waits_from: float = 0.0  # the start of its waiting time, if a cooldown or an approval moved it
+    found: Mapping[Reason, float] = field(default_factory=dict)  # the reasons that it waits for -> the first look that found each
     attempt: int = 0  # the number of the current or last attempt
     restarts: int = 0  # how many executions were restarts (refused late starts do not count)
     tries: tuple[PastAttempt, ...] = ()
@@ -248,7 +312,6 @@ class Incident(Struct, frozen=True):
     looked_at: float | None = None  # the last check that counted; while a restart runs, the last that saw it running
     evidence: Evidence | None = None  # None: the runbook had no evidence job when the incident began
     approval: Approval = Approval()
-    well_at: float | None = None  # since when the queues have been well while it waits
     told: tuple[str, ...] = ()  # the channels that got a message about this incident
     start_page: str = ""  # where people start the job by hand
     history: tuple[HistoryEntry, ...] = ()  # the decisions with their times, for people. No decision depends on it.
@@ -265,7 +328,7 @@ class Incident(Struct, frozen=True):
     def executions(self) -> tuple[Execution, ...]:
         """The restarts, without starts that the job refused."""
         tried = [attempt.execution for attempt in self.tries if attempt.how != REFUSED_LATE]
-        return tuple(execution for execution in (*tried, self.execution) if execution is not None)
+        return tuple({execution.id: execution for execution in (*tried, self.execution) if execution is not None}.values())
 
     @property
     def is_suspicion(self) -> bool:
@@ -287,7 +350,7 @@ class Outcome(Struct, frozen=True):
     by: str = ""  # the person who ended it
     runbook: str = ""
     nonce: str = ""  # of the link with which somebody says that it was healthy
-    kinds: Mapping[str, StallKind] = field(default_factory=dict)  # by the queue's key: what stood still before the restart
+    subjects: tuple[Subject, ...] = ()  # what stood still
 
     @property
     def settles(self) -> bool:
@@ -303,18 +366,29 @@ class Archive(Struct, frozen=True):
 
 
 class Escalation(Struct, frozen=True):
-    """An ended incident that people have to handle, until its target is healthy again."""
+    """An ended incident that people have to handle, until its queues are well again."""
 
     incident: str
     runbook: str
     at: float
-    due: float | None = None  # the time of the next reminder; None: no more reminders
+    due: float | None = None  # the time of the next look
     nonce: str = ""  # the nonce of the link with which somebody takes it; empty if there is no address for it
-    told: int = 0  # reminders sent
+    asked: Asked = Asked(0.0)
     taken_by: str = ""
     taken_at: float | None = None
-    queues: tuple[QueueState, ...] = ()  # what has to be healthy again
+    queues: tuple[QueueState, ...] = ()  # what has to be well again
     start_page: str = ""  # where people start the job by hand
+    channels: tuple[str, ...] = ()  # the channels that were told of it
+
+
+class Told(Struct, frozen=True):
+    """What people were asked, told, or said about a standstill."""
+
+    subject: Subject
+    reason: Reason
+    at: float
+    incident: str
+    over: bool = False  # the queue was well since: another standstill is another matter
 
 
 class Document(Struct, frozen=True):
@@ -330,7 +404,10 @@ class Document(Struct, frozen=True):
     escalation: Escalation | None = None
     threads: Mapping[str, str] = field(default_factory=dict)  # `channel/incident` -> the channel's handle of its thread
     bundled: Mapping[str, float] = field(default_factory=dict)  # in bundle documents only: message id -> when it was moved here
-    questions: Mapping[str, float] = field(default_factory=dict)  # `QUEUE|VERDICT` -> when people were asked whether it hangs
+    told: tuple[Told, ...] = ()  # of the last day
+    opinions: tuple[Opinion, ...] = ()  # the newest of each host
+    terms: Mapping[str, Runbook] = field(default_factory=dict)
+    """The runbooks of what is open, as they were: it goes on by them when the configuration has them no longer."""
     passed_at: float | None = None  # when the last suspicion cleared, which is logged
     matched: Mapping[str, float] = field(default_factory=dict)  # runbook -> when it last matched an alert, to the hour
     turned_away: TurnedAway = TurnedAway()  # in the documents of alerts without a target only
@@ -340,7 +417,7 @@ class Document(Struct, frozen=True):
 
     @property
     def open(self) -> bool:
-        waits = self.escalation is not None and self.escalation.due is not None
+        waits = self.escalation is not None and not self.escalation.taken_by
         return self.incident is not None or waits or bool(self.to_tell or self.to_archive)
 
     def find_doubtable(self, nonce: str) -> Outcome | None:
@@ -350,10 +427,13 @@ class Document(Struct, frozen=True):
     def find_outcome(self, incident: str) -> Outcome | None:
         return next((outcome for outcome in reversed(self.outcomes) if outcome.incident == incident), None)
 
-    def is_reminder_due(self, now: float) -> bool:
-        """Whether to remind people of an escalation that nobody has taken. While an incident is open, somebody works on it."""
-        due = self.escalation.due if self.escalation and self.incident is None else None
-        return due is not None and now >= due
+    def is_escalation_due(self, now: float) -> bool:
+        """Whether to look at what people were called for."""
+        return self.escalation is not None and now >= (self.escalation.due or 0.0)
+
+    def list_told(self, subject: Subject) -> list[Told]:
+        """What was said of this standstill, the oldest first."""
+        return [told for told in self.told if not told.over and told.subject.is_same(subject)]
 
 
 def find_settled(document: Document) -> Callable[[MatchedAlert], Outcome | None]:

@@ -77,7 +77,7 @@ class QueueStalls(Struct, frozen=True, omit_defaults=True):
 
 
 MAX_SKEW_S = 30.0  # with clocks further apart, `not_after` lets late starts through, or none at all
-EVIDENCE = "evidence"  # INCIDENT.evidence tags an evidence run, INCIDENT.ATTEMPT a restart
+EVIDENCE = "evidence"  # INCIDENT.evidence-RANDOM tags an evidence run, INCIDENT.ATTEMPT a restart
 
 
 class Execution(Struct, frozen=True):
@@ -99,7 +99,7 @@ class Execution(Struct, frozen=True):
     @property
     def is_evidence(self) -> bool:
         """Whether Unstick started it to collect evidence. Such a run never counts as a restart."""
-        return self.tag.endswith(f".{EVIDENCE}")
+        return f".{EVIDENCE}" in self.tag
 
     @property
     def ended(self) -> bool:
@@ -181,7 +181,18 @@ class Channel(Struct, frozen=True, omit_defaults=True):
     user: str = ""  # the RabbitMQ user of its connection
     window: int | None = None  # how many messages it may hold, of all its consumers together; 0: any number, None: not known
     connected_at: float | None = None  # when its connection began, on the broker's clock: with `id` this identifies it for good
+    acks: Samples = ()
     tags: tuple[str, ...] = ()  # the tags of its consumers of this queue, sorted. A reopened channel keeps its name, not these
+
+    @property
+    def finished(self) -> int:
+        """How many messages it has acknowledged or rejected: what was delivered, less what it holds."""
+        return ((self.work[-1][1] if self.work else 0) + self.counted) // 2 - self.sure
+
+    def is_unmoved(self, later: "Channel") -> bool:
+        """Whether this is the same channel, and it has finished nothing until that later reading."""
+        connections = {self.connected_at, later.connected_at} - {None}
+        return (self.id, self.finished) == (later.id, later.finished) and len(connections) < 2
 
     @property
     def sure(self) -> int:
@@ -235,7 +246,7 @@ class EvidenceReading(Struct, frozen=True):
     execution: Execution | None = None  # None: not in the history, or not yet
     output: tuple[NodeOutput, ...] | None = None  # once it has ended, with secrets masked; None if it could not be read
     problem: Phrase = ""  # why it could not be read
-    awaited: bool = False  # the incident still waits for it, so nothing else was observed
+    awaited: bool = False  # the incident still waits for it; while it waits for one, nothing else is observed
 
 
 class QueueSnapshot(Struct, frozen=True):
@@ -328,7 +339,7 @@ class Observation(Struct, frozen=True):
     storm: Storm | Unknown
     start_page: str = ""  # where people start the job by hand, as far as it is known without the history: without the options
     nonce: str = ""  # random, new for each observation: for an approval link, if one is sent
-    evidence: EvidenceReading | None = None  # None: this observation didn't read evidence
+    evidence: tuple[EvidenceReading, ...] | None = None  # of each run; None: this observation didn't read evidence
 
     def reading_of(self, queue: QueueRef) -> Reading:
         return self.queues.get(queue.key, NOT_CHECKED)

@@ -81,7 +81,7 @@ ALERT = Text("Alert")
 TARGET = Text("Target")
 INCIDENT = Text("Incident")
 RESTART, ON_PURPOSE, WAS_HEALTHY = Text("Restart"), Text("It works on purpose"), Text("It was healthy")
-DO_NOT = Text("Don't restart it")  # where that says nothing of the application: the card advises it
+DO_NOT = Text("Don't restart it")
 LINK_APPROVE = Text("Approve the restart")
 LINK_ACKNOWLEDGE = Text("Acknowledge")
 LINK_BY_HAND = Text("Restart by hand")
@@ -278,7 +278,7 @@ REASONS: Mapping[Reason, Explained] = {
         Text("See what speaks against it. If it hangs, restart it. If it works on purpose, say so: Unstick learns from it."),
     ),
     Reason.AWAITING_APPROVAL: act_by_hand(
-        Text("it is waiting for approval"), Text("Check the figures, then restart it, or say that it works on purpose.")
+        Text("it is waiting for approval"), Text("Check the figures, then approve or decline the restart.")
     ),
     Reason.DECLINED: watch_by_hand(
         Text("a person declined the restart"),

@@ -8,7 +8,7 @@ from flask import Request
 from msgspec.structs import replace
 
 from functions.application import documents, observe, signing
-from functions.application.answer import DONE, NO_LONGER, NOT_APPROVER, Answer, answer, find_runbook
+from functions.application.answer import DONE, NO_LONGER, NOT_APPROVER, Answer, answer, find_runbook, say_why_not
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
 from functions.domain.cards import facts
@@ -17,7 +17,7 @@ from functions.domain.decisions import endings
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.looks import note_snapshot
 from functions.domain.model.codes import Action
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, CardKind, Document
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, CardKind, Document
 from functions.domain.texts.words import REASONS
 from functions.entrypoints.http import Response, not_allowed
 from functions.entrypoints.people.pages import Form, Person, identify, pressed_by, read_form, show_card, show_opening
@@ -65,14 +65,15 @@ def _notice(ports: Adapters, content: Content, status: int = 200, headers: Mappi
 def _list_answers(nonce: str) -> tuple[str, ...]:
     """The answers that the link is for: to an escalation, to a restart that was needless, or to a question."""
     others = {endings.ACKNOWLEDGED: (ACKNOWLEDGE,), endings.HEALTHY: (HEALTHY,)}
-    return others.get(nonce.partition(".")[2].partition(".")[0], (APPROVE, DECLINE))
+    return others.get(nonce.partition(".")[2].partition(".")[0], (APPROVE, DECLINE, ON_PURPOSE))
 
 
 def _ask(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
     """What the link asks: its card as of now, with the buttons."""
-    question = _to_question(ports, documents.load(ports, key)[0], nonce)
+    document = documents.load(ports, key)[0]
+    question = _to_question(ports, document, nonce)
     if question is None:
-        return _notice(ports, Content("", NO_LONGER), 410)
+        return _notice(ports, Content("", say_why_not(document, nonce)), 410)
     shown = compose_with_answers(_look_again(ports, question), ports.rules)
     return show_card(ports.rules, shown, person=person, token=form.token)
 

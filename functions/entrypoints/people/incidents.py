@@ -17,6 +17,7 @@ from functions.domain.cards.content import Content, render, tidy
 from functions.domain.cards.facts import PAGE_ID, QUEUE_NAME, QUEUES_SHOWN, say_curve
 from functions.domain.cards.incident import KINDS, Curve, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
 from functions.domain.decisions.messages import compose_with_answers
+from functions.domain.decisions.waiting import APPROVAL_S
 from functions.domain.model.incidents import CardKind
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, not_allowed
@@ -142,10 +143,11 @@ def _show_one(ports: Adapters, incident: str, known: Request | None) -> Response
     if record is None:
         return _refuse(ports, 404, **more)
     shown = compose_with_answers(to_card_input(record, ports.rules, ports.now()), ports.rules)
-    if known and record.target and ports.now() < shown.nonce_until:
+    until = max(shown.nonce_until, ports.now() + APPROVAL_S if record.outcome is None else 0.0)
+    if known and record.target and shown.nonce and ports.now() < until:
         person = identify(known, ports.config)
         if person.verified or _is_signed_in(known, ports):
-            token = ports.sign_approval(record.target.key, shown.nonce, shown.nonce_until)
+            token = ports.sign_approval(record.target.key, shown.nonce, until)
             more |= {"token": token, "person": person, "action": "../approve/"}
     starts = find_starts(record.incident)
     queues = [state for state in record.incident.queues[:QUEUES_SHOWN] if len(state.curve) > 1]

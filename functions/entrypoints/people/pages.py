@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from functions.config.settings import Config
 from functions.domain.cards.content import SENTENCE, clock, split_headline, tidy
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
+from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
 from functions.domain.texts.words import clean
@@ -32,7 +32,8 @@ MAX_BODY, FIELDS = 4096, 8
 BY_LINK = Text("whoever had the link")
 BUTTONS: Mapping[str, Text] = {
     APPROVE: words.RESTART,
-    DECLINE: words.ON_PURPOSE,
+    DECLINE: words.DO_NOT,
+    ON_PURPOSE: words.ON_PURPOSE,
     ACKNOWLEDGE: Text("I'm on it"),
     HEALTHY: words.WAS_HEALTHY,
 }
@@ -150,9 +151,7 @@ def _environment(language: str, runner: str) -> Environment:
         finalize=lambda value: redact(value) if type(value) is str else value,
     )
     environment.filters["say"] = lambda phrase: tidy(in_language(language, phrase, runner=runner), SENTENCE)
-    environment.globals.update(
-        language=language, labels=LABELS, buttons=BUTTONS, do_not=words.DO_NOT, split_headline=split_headline
-    )
+    environment.globals.update(language=language, labels=LABELS, buttons=BUTTONS, split_headline=split_headline)
     environment.globals.update(longest_name=MAX_NAME, longest_why=MAX_WHY)
     return environment
 

@@ -120,7 +120,7 @@ STORIES = [
         "ACT NOW: Nobody has taken mail-delivery yet", "> What to do: Read the job's log"),
     ("escalated-again", {"reason": Reason.AWAITING_APPROVAL}, "ACT NOW: Nobody has taken mail-delivery yet",
         "> What to do: Check the queue | leaves it alone"),
-    ("not-approved", {"restarts": 1}, "ACT NOW: mail-delivery was not restarted: nobody approved it in time",
+    ("not-approved", {"restarts": 1}, "ACT NOW: mail-delivery was not restarted: nobody answered for a day",
         "leaves it alone"),
     ("resumed", {"target": None}, "No action needed: Unstick is no longer paused", ""),
     ("bundle", {"bundled": ("a",)},

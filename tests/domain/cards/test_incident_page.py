@@ -9,7 +9,17 @@ from msgspec.structs import replace
 from functions.domain.cards import card, facts
 from functions.domain.cards.incident import Curve, Record, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import STUCK, AfterRestart, Card, Escalation, Evidence, HistoryEntry, Outcome, PastAttempt
+from functions.domain.model.incidents import (
+    STUCK,
+    AfterRestart,
+    Card,
+    Escalation,
+    Evidence,
+    EvidenceRun,
+    HistoryEntry,
+    Outcome,
+    PastAttempt,
+)
 from functions.domain.model.observations import Execution, QueueSnapshot
 from tests.support.worlds.example_stories import EXAMPLES, NASTY, NOW, TARGET, hostile, rules
 from tests.support.worlds.scenes import change
@@ -39,17 +49,17 @@ def compose(shown: Record, later_s: float = 60.0, language: str = "en") -> Card:
         (known("started", phase=Phase.RUNNING), 0, "No action yet: Restarting mail-delivery (attempt 1 of 2)"),
         (known("held-awaiting-approval", phase=Phase.ASKED), 0, "ACT NOW: mail-delivery is stuck: approve a restart?"),
         (known("held-observe-only", Ending.HELD, Reason.OBSERVE_ONLY), 0,
-            "NO RESTART: mail-delivery is stuck; Unstick only observes and would have restarted it"),
+            "Ended: mail-delivery is stuck; Unstick only observes and would have restarted it"),
         (known("recovered", Ending.RECOVERED), 1e6, "No action needed: mail-delivery recovered in 6 min 52 s"),
         (known("escalated", Ending.ESCALATED), 60, "Ended: mail-delivery is still stuck after 2 restarts"),
         (replace(known("escalated", Ending.ESCALATED), escalation=replace(TAKEN, taken_by="")), 20 * HOUR_S,
             "ACT NOW: mail-delivery is still stuck after 2 restarts"),
         (replace(known("escalated", Ending.ESCALATED), escalation=TAKEN), 60, "Taken: h.tanaka is working on mail-delivery"),
         (known("held-awaiting-approval", Ending.HELD, Reason.AWAITING_APPROVAL), 60,
-            "ACT NOW: mail-delivery was not restarted: nobody approved it in time"),
+            "Ended: mail-delivery was not restarted: nobody answered for a day"),
         (known("held-overrule", Ending.HELD, Reason.PAUSED), HOUR_S + 1,
             "Ended: mail-delivery was not restarted: Unstick is paused"),
-        (known("declined", Ending.HELD, Reason.DECLINED), 60, "Declined: h.tanaka decided not to restart mail-delivery"),
+        (known("declined", Ending.HELD, Reason.DECLINED), 60, "Ended: h.tanaka decided not to restart mail-delivery"),
     ],
 )  # fmt: skip
 def test_the_card_says_how_it_stands_or_how_it_ended(shown: Record, later_s: float, headline: str):
@@ -103,7 +113,11 @@ def test_the_timeline_has_everything_by_our_clock():
         ),
         queues=(replace(queue, before=before, after=after),),
         history=(HistoryEntry(NOW - 280, Phase.STARTING, Reason.COOLDOWN, "restarted 4 min ago", 3),),
-        evidence=Evidence(asked_at=NOW - 270, execution=Execution("50", "", "succeeded", NOW - 268, NOW - 258), lines=("x",)),
+        evidence=Evidence(
+            asked_at=NOW - 270,
+            runs=(EvidenceRun("t", execution=Execution("50", "", "succeeded", NOW - 268, NOW - 258)),),
+            lines=("x",),
+        ),
         tries=(PastAttempt("i.1", mine, STUCK), PastAttempt("i.2", other, STUCK), PastAttempt("i.3", None, STUCK)),
         execution=theirs,
         tail=("end",),

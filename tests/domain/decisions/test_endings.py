@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.endings import GRACE_S
+from functions.domain.decisions.waiting import GRACE_S
 from functions.domain.health.looks import SAMPLE_LATE_S
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import (
@@ -20,10 +20,11 @@ from functions.domain.model.events import (
     Step,
     TimerFired,
 )
-from functions.domain.model.incidents import Document, Message, Outcome, PastAttempt, QueueState
+from functions.domain.model.incidents import Asked, Document, Message, Outcome, PastAttempt, QueueState, Subject, Told
 from functions.domain.model.observations import Channel, Observation, Pause, QueueSnapshot, QueueStalls, Stall, StallKind, Unknown
 from functions.domain.model.runbooks import Freeze, Limits
 from tests.support.worlds.scenes import (
+    AHEAD_S,
     MAIL,
     NOW,
     POST,
@@ -64,7 +65,9 @@ RESTARTED = execution(11, started=-7000, ended=-6990)
 
 
 def told(reason: Reason, ago_s: float) -> dict[str, Any]:
-    return {"before": replace(EMPTY, holds={f"grafana#1|fp-1|{reason.value}": NOW - ago_s})}
+    """Of the standstill that all see here."""
+    still = Subject(MAIL.key, StallKind.UNSERVED, acks=1000)
+    return {"before": replace(EMPTY, told=(Told(still, reason, NOW - ago_s, "inc-0"),))}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,7 @@ PAUSE_UNREAD = StartResult("inc-1.1", refusal="no answer", unsent=Reason.PAUSED,
 )
 def test_only_a_suspicion_that_was_never_proved_ends_without_a_word(suspicion, event, mail, ending, passed):
     """When its time is over. One that was proved, and could not be restarted, is people's."""
-    waiting = incident(triggers=(trigger(suspicion=suspicion),), began_at=NOW - WAIT_S)
+    waiting = incident(triggers=(trigger(suspicion=suspicion),), began_at=NOW - WAIT_S, found=dict.fromkeys(Reason, NOW - WAIT_S))
     if isinstance(event, StartResult):
         waiting = change(waiting, phase=Phase.STARTING, attempt=1, runner_not_after=RUNNER_NOW - 30)
     after = moved(document(waiting), event, seen(mail=mail)).document
@@ -238,9 +241,12 @@ def test_a_would_be_restart_is_told_once_an_hour_for_its_queue():
 AGAIN_S = 900.0
 
 
+A_DAY_AGO = Asked(NOW - 86400, NOW - 86400 + AHEAD_S)
+
+
 def escalated(with_rules=PUBLIC) -> Document:
     """A second attempt that nobody approved: people were called."""
-    asked = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
+    asked = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", asked=A_DAY_AGO))
     return posted(woken(asked, NOW, seen(now=NOW), with_rules=with_rules).document)
 
 
@@ -256,11 +262,11 @@ def links(message: Message) -> list[str]:
 
 def test_an_escalation_stays_open_until_somebody_takes_it():
     """It has a due time, and a link with a nonce of its own; reminders call people, where the escalation went."""
-    asked = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
+    asked = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", asked=A_DAY_AGO))
     result = woken(asked, NOW, seen(now=NOW), with_rules=PUBLIC)
     before = result.document
-    assert (before.open, before.escalation.due) == (True, NOW + AGAIN_S)
-    assert [message.id for message in before.to_tell] == ["inc-1-not-approved@duty", "inc-1-not-approved@ops"]
+    assert (before.open, before.escalation.due, before.escalation.asked.remind_at) == (True, NOW + 15, NOW + AGAIN_S)
+    assert [message.id for message in before.to_tell] == ["inc-1-not_approved@duty", "inc-1-not_approved@ops"]
     assert links(before.to_tell[0]) == [f"{URL}/approve/#{before.escalation.nonce}"]
     assert before.to_tell[0].card.nonce_until == NOW + 86400
     assert posted(before).open
@@ -302,7 +308,7 @@ def test_holds_push_no_outcome_out_that_settles_its_alerts():
     """An alert that still fires would open its incident anew (I2)."""
     settled = Outcome("settled", Ending.RECOVERED, None, NOW - 99, ())
     holds = [Outcome(f"held-{number}", Ending.HELD, Reason.FROZEN, NOW - 9, ()) for number in range(19)]
-    before = document(incident(Phase.ASKED, nonce="n", due=NOW, expires_at=NOW), outcomes=(settled, *holds))
+    before = document(incident(Phase.ASKED, nonce="n", due=NOW, asked=A_DAY_AGO), outcomes=(settled, *holds))
     kept = [known.incident for known in woken(before, NOW).document.outcomes]
     assert (len(kept), kept[0], kept[1]) == (20, "settled", "held-1")
 
@@ -315,32 +321,38 @@ def test_people_are_reminded_three_times():
         ids += [message.id for message in result.document.to_tell if message.channel == "ops"]
         document = posted(result.document)
     assert ids == [f"inc-1-again-{number}@ops" for number in (1, 2, 3)]
-    assert (document.escalation.told, document.due, document.escalation.at) == (3, None, NOW)
+    assert (document.escalation.asked.reminded, document.escalation.at) == (3, NOW)
 
 
 def about_post(document: Document) -> Document:
     """The same target's other queue has an incident now, which nobody approved."""
     queue = QueueState(POST, "mail", NOW)
-    asked = incident(Phase.ASKED, id="inc-2", restarts=1, attempt=1, nonce="n", expires_at=NOW, queues=(queue,))
+    asked = incident(Phase.ASKED, id="inc-2", restarts=1, attempt=1, nonce="n", asked=A_DAY_AGO, queues=(queue,))
     return replace(document, incident=asked, due=NOW)
+
+
+def looked_twice(document: Document, look, at: float = NOW + AGAIN_S) -> Document:
+    """Two looks at what people were called for, `every` apart."""
+    for when in (at, at + 15):
+        document = woken(document, when, seen(now=when, mail=look(when)), PUBLIC).document
+    return document
 
 
 def test_an_escalation_ends_where_a_backlog_stays_and_moves():
     """Otherwise it would never end, and the next real hang would not be restarted."""
-    at = NOW + AGAIN_S
-    counter = tuple((at - age, 1000 - age) for age in range(120, -1, -5))
-    moving = snapshot(50, at=at, acks=5, ack_samples=counter)
-    assert woken(escalated(), at, seen(now=at, mail=moving), PUBLIC).document.escalation is None
-    held = Channel("c", held=1, counted=1, work=tuple((when, 7) for when, _ in counter))
-    hung = replace(moving, channels=(held,), unacked=1)
-    assert woken(escalated(), at, seen(now=at, mail=hung), PUBLIC).document.escalation is not None
-    counter = tuple((at - age, 1000 - (age + 100) // 150) for age in range(595, -1, -5))
-    slow = replace(
-        moving, channels=(replace(held, work=tuple((when, 2 * count) for when, count in counter)),), ack_samples=counter
-    )
-    learned = QueueStalls(NOW, tuple(Stall(StallKind.HELD, NOW - 3600 * number, 150.0) for number in (1, 2)))
-    document = replace(escalated(), stalls={MAIL.key: learned})
-    assert woken(document, at, seen(now=at, mail=slow), PUBLIC).document.escalation is None, "one in 150 s, as ever"
+
+    def moving(at: float, *, per_s: float = 1.0, hung: bool = False, learned: bool = False):
+        counter = tuple((at - age, 1000 - int((age + 100) * per_s)) for age in range(595 if learned else 120, -1, -5))
+        work = tuple((when, 7 if hung else 2 * count) for when, count in counter)
+        channel = Channel("c", held=1, counted=1, work=work)
+        return snapshot(50, at=at, acks=5, ack_samples=counter, channels=(channel,), unacked=1)
+
+    assert looked_twice(escalated(), moving).escalation is None
+    assert looked_twice(escalated(), lambda at: moving(at, hung=True)).escalation is not None
+    stalls = QueueStalls(NOW, tuple(Stall(StallKind.HELD, NOW - 3600 * number, 150.0) for number in (1, 2)))
+    document = replace(escalated(), stalls={MAIL.key: stalls})
+    ended = looked_twice(document, lambda at: moving(at, per_s=1 / 150, learned=True))
+    assert ended.escalation is None, "one in 150 s, as ever"
 
 
 def test_an_escalation_of_another_queue_keeps_the_first():
@@ -425,18 +437,16 @@ def test_who_takes_it_is_told_in_its_thread_and_a_well_queue_reminds_nobody():
     assert moved(over, Acknowledged("anna", "inc-1"), seen(), NOW + 60, PUBLIC).document == over
     for other in ("another", "inc-0", "inc-2"):
         assert moved(document, Acknowledged("anna", other), seen(), NOW + 60, PUBLIC).document == document
-    result = woken(escalated(), NOW + AGAIN_S, seen(mail=well(NOW + AGAIN_S), now=NOW + AGAIN_S), with_rules=PUBLIC)
-    assert result.document.escalation is None
-    assert {message.card.headline for message in result.document.to_tell} == {"No action needed: mail works again"}
+    ended = looked_twice(escalated(), well)
+    assert (ended.escalation, channels(ended)) == (None, {"ops", "duty"})
+    assert {message.card.headline for message in ended.to_tell} == {"No action needed: mail works again"}
     lost = replace(document.escalation, queues=tuple(replace(state, may_be_gone=True) for state in document.escalation.queues))
-    again = woken(
-        replace(document, escalation=lost), NOW + AGAIN_S, seen(mail=well(NOW + AGAIN_S), now=NOW + AGAIN_S), with_rules=PUBLIC
-    )
-    assert again.document.to_tell[0].card.urgency == "plan", "messages may be gone"
+    again = looked_twice(replace(document, escalation=lost), well)
+    assert again.to_tell[0].card.urgency == "plan", "messages may be gone"
 
 
 def test_while_an_incident_of_the_target_is_open_nobody_is_reminded():
-    """Whoever approves it, or Unstick, is at work; no wake-up comes for the reminder, which follows once the incident ended."""
+    """Whoever is asked, or Unstick, is at work; the reminder follows once the incident ended."""
     ask = rules(runbook(mode=Mode.APPROVE), public_url=URL)
     asked = moved(escalated(ask), alerted(case(starts_at=NOW + 300, fingerprint="fp-2")), seen(now=NOW + 400), NOW + 400, ask)
     assert phase(asked) is Phase.ASKED
@@ -444,5 +454,4 @@ def test_while_an_incident_of_the_target_is_open_nobody_is_reminded():
     waits = woken(document, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=ask)
     assert (waits.document.to_tell, waits.document.due) == ((), NOW + AGAIN_S + 50.0), "it looks"
     declined = moved(document, Declined(document.incident.approval.nonce, "anna"), seen(now=NOW + 950), NOW + 950, ask)
-    assert declined.document.due == NOW + 951, "the reminder is due, and comes after the save"
     assert kinds(woken(posted(declined.document), NOW + 951, seen(now=NOW + 951), with_rules=ask).document) == ["escalated_again"]

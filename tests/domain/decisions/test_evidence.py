@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.evidence import REASON, join_nodes, read_opinions, with_reading, without_evidence_runs
+from functions.domain.decisions.evidence import REASON, join_nodes, read_opinions, with_readings, without_evidence_runs
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.events import Collect, EvidenceStarted, Start
-from functions.domain.model.incidents import Document, Evidence, Opinion
+from functions.domain.model.incidents import Document, Evidence, EvidenceRun, Opinion
 from functions.domain.model.observations import EvidenceReading, Execution, NodeOutput, Pause
 from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
@@ -29,11 +29,11 @@ from tests.support.worlds.scenes import (
 )
 
 EMPTY = Document(TARGET.key)
-TAG = "inc-1.evidence"
+TAG = "inc-1.evidence-r4nd0m0"
 RUN = execution(12, started=0, ended=None, tag=TAG)
 ENDED = replace(RUN, status="succeeded", runner_ended_at=(RUN.runner_started_at or 0.0) + 5)
 FAILED = replace(ENDED, status="failed")
-COLLECTED = Evidence({"service": "mail"}, NOW, NOW + 20)
+COLLECTED = Evidence({"service": "mail"}, NOW, NOW + 20, (EvidenceRun(TAG),))
 
 
 def book(within_s: float = 20.0, mode: Mode = Mode.AUTO):
@@ -80,7 +80,7 @@ def test_what_is_held_otherwise_collects_nothing(within_s, due_s, mode):
     ]
     kept = result.document.incident
     assert (kept.phase, kept.due, kept.reason) == (Phase.COLLECTING, NOW + due_s, None)
-    assert kept.evidence == Evidence({"service": "mail"}, NOW, NOW + within_s)
+    assert kept.evidence == Evidence({"service": "mail"}, NOW, NOW + within_s, (EvidenceRun(TAG),))
 
 
 def test_a_late_answer_changes_nothing():
@@ -90,7 +90,7 @@ def test_a_late_answer_changes_nothing():
 
 
 def noted(evidence: Evidence, reading: EvidenceReading, after_s: float = 20.0) -> Evidence:
-    return with_reading(evidence, reading, NOW + after_s)
+    return with_readings(evidence, (reading,), NOW + after_s)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_what_is_missing_is_said(run: Execution | None, output, problem, said):
     assert collected.lines == (("text",) if output and output[0].text else ())
     before = noted(replace(COLLECTED, missing="it was refused"), EvidenceReading(run, output, problem))
     assert before.missing == "it was refused"
-    known = noted(replace(COLLECTED, execution=ENDED), EvidenceReading(None, output, problem))
+    known = noted(replace(COLLECTED, runs=(EvidenceRun(TAG, execution=ENDED),)), EvidenceReading(None, output, problem))
     assert known.execution == ENDED
 
 
@@ -141,7 +141,6 @@ def test_each_node_s_lines_are_under_its_name():
     assert join_nodes(()) == ""
 
 
-TAG = "inc-1.evidence"
 HEALTHY, STUCK = f"unstick {TAG} healthy", f"unstick {TAG} stuck"
 
 
@@ -163,10 +162,11 @@ HEALTHY, STUCK = f"unstick {TAG} healthy", f"unstick {TAG} stuck"
 def test_an_opinion_is_the_last_line_of_a_node_and_names_the_attempt(text, opinion):
     """Where the run was limited to one host it is that host's, else the node's; each node has its own."""
     node, other = NodeOutput("worker-1", text), NodeOutput("worker-2", f"{STUCK} b")
-    expected = (Opinion("10.0.3.7", *opinion),) if opinion else ()
-    assert read_opinions((node,), TAG, "10.0.3.7") == expected
+    expected = [Opinion("10.0.3.7", *opinion)] if opinion else []
+    assert read_opinions(EvidenceRun(TAG, "10.0.3.7"), EvidenceReading(ENDED, (node,))) == expected
     both = [replace(one, host="worker-1") for one in expected]
-    assert read_opinions((node, other), TAG, "10.0.3.7") == (*both, Opinion("worker-2", False, "b"))
+    read = read_opinions(EvidenceRun(TAG, "10.0.3.7"), EvidenceReading(ENDED, (node, other)))
+    assert read == [*both, Opinion("worker-2", False, "b")]
 
 
 FORGED = [
@@ -180,4 +180,5 @@ FORGED = [
 @pytest.mark.parametrize("line", FORGED, ids=range(len(FORGED)))
 def test_who_does_not_know_the_attempt_forges_no_opinion(line):
     """A publisher put a line break into Celery's task id, and the job printed it."""
-    assert read_opinions((NodeOutput("worker-1", f"state\n{line}"),), TAG, "10.0.3.7") == ()
+    reading = EvidenceReading(ENDED, (NodeOutput("worker-1", f"state\n{line}"),))
+    assert read_opinions(EvidenceRun(TAG, "10.0.3.7"), reading) == []

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, Document, QueueState
+from functions.domain.model.incidents import AfterRestart, Asked, Document, QueueState
 from functions.domain.model.observations import Channel, Holder, Observation, QueueStalls, Stall, StallKind, Unknown
 from functions.domain.model.runbooks import Limits, Rules
 from functions.domain.texts.words import LINK_BY_HAND
@@ -21,6 +21,7 @@ from tests.support.worlds.scenes import (
     document,
     escalation,
     execution,
+    held_by,
     history_of,
     holding,
     ill,
@@ -288,12 +289,13 @@ def test_recovered_takes_two_looks_every_apart():
     document = verifying(queues=two)
     assert phase(at_looks(well, 20, 35, 50, document=document, post=ill)) is Phase.VERIFYING
     assert last(at_looks(well, 20, 35, document=document, post=well))[0] is Ending.RECOVERED
-    document = replace(verifying(overruled=True), escalation=escalation(NOW - 300))
+    document = replace(verifying(approved=Asked(NOW)), escalation=escalation(NOW - 300))
     result = at_looks(well, 20, 35, document=document)
     assert last(result)[0] is Ending.RECOVERED
     assert result.document.escalation is None
     other = replace(document, escalation=escalation(NOW - 300, queue=POST))
-    assert at_looks(well, 20, 35, document=other).document.escalation == other.escalation, "which is about another queue"
+    kept = at_looks(well, 20, 35, document=other, post=ill).document.escalation
+    assert [state.queue for state in kept.queues] == [POST], "which is about another queue"
 
 
 def test_an_adopted_restart_is_told_once():
@@ -343,7 +345,7 @@ def hangs_again(at: float):
 def test_what_another_restart_would_not_help_goes_to_people(mail, said):
     """With attempts left; it is known what the queue held before."""
     channel = Channel("10.0.3.7 (1)", "10.0.3.7", "worker-1")
-    queue = replace(verifying().incident.queues[0], before=replace(snapshot(5, acks=4), redeliveries=3), held_by=(channel,))
+    queue = replace(verifying().incident.queues[0], before=replace(snapshot(5, acks=4), redeliveries=3), subject=held_by(channel))
     result = at_looks(mail, 20, 60, 140, document=verifying(queues=(queue,)))
     assert (starts(result), last(result)) == ([], (Ending.ESCALATED, None))
     assert said in str(result.document.to_archive[-1].incident.detail)

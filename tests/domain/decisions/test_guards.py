@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import decide, freeze_at
+from functions.domain.decisions.guards import GUARDS, decide, freeze_at
 from functions.domain.decisions.turn import GuardContext
-from functions.domain.model.codes import ASKED, OVERRULED, SETTLED, UNKNOWN, Ending, Mode, Phase, Reason
+from functions.domain.model.codes import ASKED, OVERRULED, UNKNOWN, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Decision, Kind
-from functions.domain.model.incidents import UNCLEAR, Document, Outcome, PastAttempt, QueueState
+from functions.domain.model.incidents import UNCLEAR, Asked, Document, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
@@ -41,6 +41,9 @@ from tests.support.worlds.scenes import (
 ALL_DAYS = frozenset(range(7))
 NOON = Freeze(ALL_DAYS, 0, 24 * 60 - 1, "all day")
 MISSING = Unknown("it is down", remedy="Start it.")
+ALL = Asked(NOW, guards=tuple(GUARDS))
+"""A card that named whatever objected."""
+
 LONG_AGO = execution(1, started=-7000, ended=-6990)
 """A restart that no cooldown knows of, and that ended before the alert began."""
 
@@ -209,7 +212,7 @@ def test_an_alert_of_the_same_cause_is_verified_and_a_new_one_cools_down(began, 
     clock may be ahead or behind."""
     manual = execution(user="anna", runner_started_at=NOW + ahead_s - 310, runner_ended_at=NOW + ahead_s - 300)
     context = scene(seen(history=ExecutionHistory(NOW + ahead_s, (manual,))), before=since(began))
-    assert decide(replace(context, approved=True)).kind is Kind.RESTART, "a person has seen that it did not help"
+    assert decide(replace(context, approved=ALL)).kind is Kind.RESTART, "a person has seen that it did not help"
     decision = decide(context)
     assert decision.kind is kind
     assert decision.reason is (Reason.COOLDOWN if kind is Kind.HOLD else None)
@@ -284,8 +287,8 @@ def test_what_a_restart_does_not_help_is_held_and_told(mail, reason):
 
 IN_ORDER = [
     (Reason.PAUSED, {"pause": Pause("x")}, {}, {}),
-    (Reason.ESCALATED, {}, {}, {"escalation": escalation()}),
     (Reason.SYMPTOM_GONE, {"mail": well()}, {}, {}),
+    (Reason.ESCALATED, {}, {}, {"escalation": escalation()}),
     (Reason.FROZEN, {}, {"freeze": (NOON,)}, {}),
     (Reason.COOLDOWN, {"run": execution(5, started=-310, ended=-300)}, {}, {}),
     (Reason.TOO_MANY_RESTARTS, {}, {"limits": Limits(restarts=((86400.0, 1),))}, {}),
@@ -313,8 +316,8 @@ def test_a_person_overrules_limits_and_nothing_else(code):
     """Approved, a limit gives way. The kill switch, a queue that is well, and what can't be known never do."""
     held = [param.values[0] for param in HOLDS if param.values[1] is code]
     for one in held:
-        decision = decide(replace(one, approved=True))
-        assert (decision.kind is Kind.RESTART) == (code in SETTLED)
+        decision = decide(replace(one, approved=ALL))
+        assert (decision.kind is Kind.RESTART) == (code in OVERRULED)
     if not held:
         assert code not in OVERRULED - ASKED
 
@@ -322,10 +325,9 @@ def test_a_person_overrules_limits_and_nothing_else(code):
 @pytest.mark.parametrize(
     ("changes", "unread", "told"),
     [
-        ({"began_at": NOW - 599}, Unknown("no answer"), False),
-        ({"began_at": NOW - 600}, Unknown("no answer"), True),
-        ({"began_at": NOW - 601}, Unknown("no answer"), True),
-        ({"began_at": NOW - 9000, "waits_from": NOW - 599}, Unknown("no answer"), False),
+        ({"found": dict.fromkeys(Reason, NOW - 599)}, Unknown("no answer"), False),
+        ({"found": dict.fromkeys(Reason, NOW - 600)}, Unknown("no answer"), True),
+        ({"began_at": NOW - 9000}, Unknown("no answer"), False),
         ({"began_at": NOW}, MISSING, True),
         ({"began_at": NOW, "restarts": 1, "attempt": 1}, Unknown("no answer"), True),
     ],

@@ -98,9 +98,9 @@ def working(*workers: Worker, publish: float = 1.0) -> Queue:
     return Queue(NOW - 5000.0, workers or (worker(),), publish=publish)
 
 
-def jobs(*lengths: float, window: int = 1, pause: float = 60.0) -> Queue:
+def jobs(*lengths: float, window: int = 1, pause: float = 60.0, publish: float = 0.2) -> Queue:
     """One consumer that works on one message for so long each time."""
-    queue, at = working(worker(window=window), publish=0.2), NOW + 100.0
+    queue, at = working(worker(window=window), publish=publish), NOW + 100.0
     for length in lengths:
         queue.hold(at, 1)
         queue.hold(at + length, 0)
@@ -266,7 +266,7 @@ def test_after_a_needless_restart_people_are_asked_until_one_such_stall_was_seen
     auto = rules(runbook(mode=Mode.AUTO), public_url="https://unstick.example.com")
     asks = Play(jobs(150.0, 150.0), auto, doubted).until(190)
     assert (asks.started, asks.phase) == ([], Phase.ASKED)
-    assert asks.until(330).document.stalls[MAIL.key].doubted == ()
+    assert asks.until(420).document.stalls[MAIL.key].doubted == ()
 
 
 def test_sixteen_short_stalls_do_not_push_out_the_nightly_one():
@@ -290,22 +290,22 @@ def test_one_stall_after_the_other_counts_twice_and_two_at_once_do_not():
 def test_what_a_person_confirms_counts_at_once_and_waits_until_it_ends():
     """It works on purpose: nobody is asked about it again while it lasts, and its full length counts."""
     asks = rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com")
-    play = Play(jobs(400.0, 400.0), asks).until(200)
-    assert play.phase is Phase.ASKED
-    play.take(Declined(play.document.incident.approval.nonce, "ann"), play.at)
-    play.until(700)
+    play = Play(jobs(400.0, 400.0, window=9, publish=0.0), asks).until(220)
+    assert (play.phase, play.document.incident.reason) == (Phase.ASKED, Reason.LIKELY_STUCK)
+    play.take(Declined(play.document.incident.approval.nonce, "ann", on_purpose=True), play.at)
+    play.until(800)
     assert [stall.confirmed for stall in play.document.stalls[MAIL.key].stalls] == [True]
     assert play.until(1000).phase is not Phase.ASKED
 
 
-def test_who_only_leaves_a_limit_as_it_is_teaches_nothing():
-    """It is declined to overrule a freeze, and nothing was said of the application."""
+def test_who_only_declines_a_restart_teaches_nothing():
+    """Nothing was said of the application, and what is proved to hang can't be on purpose."""
     whole_week = Freeze(frozenset(range(7)), 0, 86400, "always")
     book = runbook(mode=Mode.AUTO, freeze=(whole_week,))
     play = Play(jobs(400.0), rules(book, public_url="https://unstick.example.com")).until(200)
     assert play.document.incident.reason is Reason.FROZEN
-    play.take(Declined(play.document.incident.approval.nonce, "ann"), play.at)
-    assert [stall.confirmed for stall in play.until(700).document.stalls[MAIL.key].stalls] == [False]
+    play.take(Declined(play.document.incident.approval.nonce, "ann", on_purpose=True), play.at)
+    assert [stall.confirmed for stall in play.until(780).document.stalls[MAIL.key].stalls] == [False]
 
 
 def test_figures_of_different_ages_are_no_purge():

@@ -10,11 +10,9 @@ from functions.domain.model.codes import Action, Ending, Mode, Phase, Proof, Rea
 from functions.domain.model.events import Collect, Start, Step
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import EvidenceReading, Execution, Holder, NodeOutput, QueueSnapshot
-from functions.domain.model.runbooks import EvidenceJob, Freeze, Recovered, Rules, Symptom
+from functions.domain.model.runbooks import EvidenceJob, Freeze, HolderOption, Recovered, Restart, Rules, Symptom
 from tests.support.worlds.scenes import (
-    MAIL,
     NOW,
-    POST,
     RUNNER_NOW,
     alerted,
     bare,
@@ -77,7 +75,7 @@ def test_in_auto_a_person_is_asked_calmly_with_what_speaks_against_it():
     assert channels(result.document) == {"ops"}
     (message,) = result.document.to_tell
     card = message.card
-    assert (card.urgency, card.mention, card.actions[:2]) == ("plan", (), ("approve", "decline"))
+    assert (card.urgency, card.mention, card.actions[:2]) == ("plan", (), ("approve", "on_purpose"))
     facts = dict(card.facts)
     assert facts["Likely"] == "messages stand still"
     assert (
@@ -106,37 +104,35 @@ def test_where_nobody_can_be_asked_it_is_a_hold():
     assert (reason(again), kinds(again.document)) == (Reason.LIKELY_STUCK, [])
 
 
-def test_a_question_that_nobody_answers_ends_calmly_and_blocks_nothing():
-    """No ACT NOW; the same verdict is not asked about again for a day, and another one is."""
-    result = asked()
-    ended = looked(result, NOW + 1800.0, kept(NOW + 1800.0))
-    assert ended.document.incident is None
-    assert (ended.document.outcomes[-1].ending, ended.document.escalation) == (Ending.HELD, None)
-    last = ended.document.to_tell[-1]
-    assert (last.card.kind, last.card.urgency, last.channel) == ("not_approved", "plan", "ops")
-    quiet = replace(ended.document, to_tell=())
-    for after_s, expected in ((7200.0, None), (DAY_S - 1.0, None), (DAY_S, Phase.ASKED)):
-        at = NOW + after_s
-        event = alerted(case(starts_at=at - 90.0), incident="inc-2")
-        again = moved(quiet, event, seen(now=at, mail=kept(at)), at, asking())
-        assert (phase(again), reason(again)) == (expected, Reason.LIKELY_STUCK), after_s
-    at = NOW + 7200.0
+def test_a_question_stays_open_for_a_day_and_reminds_three_times():
+    """No ACT NOW; each reminder renews the link. Then it ends calmly and blocks nothing, and the same standstill asks anew."""
+    result, told = asked(), []
+    while result.document.incident is not None:
+        at = result.document.incident.due
+        result = looked(replace(result, document=replace(result.document, to_tell=())), at, kept(at))
+        told += [(message.card, at) for message in result.document.to_tell]
+    *reminders, (end, ended_at) = told
+    assert [round(at - NOW, -2) for _, at in reminders] == [900.0, 1800.0, 2700.0]
+    assert all(card.kind == "held" and card.urgency == "plan" and card.nonce_until > at + 1799.0 for card, at in reminders)
+    assert any("Nobody has answered for" in text for text in reminders[0][0].text)
+    assert (end.kind, end.urgency, ended_at - NOW >= DAY_S) == ("not_approved", "plan", True)
+    assert (result.document.outcomes[-1].ending, result.document.escalation) == (Ending.HELD, None)
+    at = ended_at + 60.0
     event = alerted(case(starts_at=at - 90.0), incident="inc-2")
-    proved = moved(quiet, event, seen(now=at, mail=full(at)), at, asking())
-    assert start_of(proved) is not None, "what is proved is restarted"
-    strangers = Symptom("rabbitmq", QUEUE, users=("mail",))
-    other = moved(quiet, event, seen(now=at, mail=full(at)), at, asking(symptom=strangers))
-    assert phase(other) is Phase.ASKED, "another verdict is another question"
+    again = moved(result.document, event, seen(now=at, mail=kept(at)), at, asking())
+    assert (phase(again), reason(again)) == (Phase.ASKED, Reason.LIKELY_STUCK)
 
 
-def test_questions_are_remembered_for_a_day():
-    """Whatever queue they were about; no document keeps them for ever."""
-    known = {"a|full": NOW - DAY_S + 1.0, "b|full": NOW - DAY_S, "c|full": NOW - DAY_S - 1.0}
-    result = moved(replace(EMPTY, questions=known), alerted(), seen(mail=kept()), with_rules=asking())
-    assert dict(result.document.questions) == {f"{MAIL.key}|perhaps": NOW, "a|full": NOW - DAY_S + 1.0}
-    both = alerted(case(), case(POST, fingerprint="fp-2"))
-    proved = moved(EMPTY, both, seen(mail=full(), post=kept()), with_rules=asking(mode=Mode.APPROVE))
-    assert (phase(proved), reason(proved), dict(proved.document.questions)) == (Phase.ASKED, Reason.AWAITING_APPROVAL, {})
+@pytest.mark.parametrize("hours", [2, 6, 12, 20])
+def test_the_next_hang_of_the_day_is_a_new_question(hours):
+    """Whatever became of the earlier one: it had gone away by itself, and nobody was told of the next."""
+    result = asked()
+    for after_s in (15.0, 30.0):
+        result = looked(result, NOW + after_s, well(NOW + after_s))
+    assert (result.document.incident, kinds(result.document)) == (None, ["held", "resolved"])
+    at = NOW + hours * 3600.0
+    event = alerted(case(starts_at=at - 90.0), incident="inc-2")
+    assert phase(moved(result.document, event, seen(now=at, mail=kept(at)), at, asking())) is Phase.ASKED
 
 
 def test_a_question_is_settled_by_what_comes_to_be_proved_or_passes():
@@ -206,65 +202,86 @@ def test_after_the_broker_s_restart_the_alert_remembers_who_consumed(annotations
 # --- the second opinion -------------------------------------------------------------------------------------------------------
 
 
-def with_opinion(mail: QueueSnapshot, *output: NodeOutput, status: str = "succeeded", with_rules: Rules | None = None) -> Step:
-    """The evidence job ran on the holder's host, and wrote this."""
+def with_opinions(mail: QueueSnapshot, *said: str, status: str = "succeeded", with_rules: Rules | None = None) -> Step:
+    """The evidence job ran on the host of each holder, and wrote this about itself."""
     with_rules = with_rules or asking(evidence=EVIDENCE)
     event = alerted(case(book=with_rules.runbooks["mail"]))
     result = moved(EMPTY, event, seen(mail=mail), with_rules=with_rules)
-    (collect,) = (act for act in result.acts if isinstance(act, Collect))
-    assert collect.options == {"host": "10.0.3.7"}
-    run = Execution("12", "http://rundeck/12", status, RUNNER_NOW, RUNNER_NOW + 2.0, "inc-1.evidence")
-    at = NOW + 5.0
-    what = replace(seen(now=at, mail=replace(mail, at=at)), evidence=EvidenceReading(run, output))
+    ordered = [act for act in result.acts if isinstance(act, Collect)]
+    assert [act.options for act in ordered] == [{"host": host} for host in ("10.0.3.7", "10.0.3.8")[: len(said)]]
+    assert "evidence" in ordered[0].tag
+    assert ordered[0].tag.rpartition("-")[2] not in str(result.document.to_tell), "shown nowhere before the run"
+    at, readings = NOW + 5.0, []
+    for act, word in zip(ordered, said, strict=True):
+        run = Execution("12", "http://rundeck/12", status, RUNNER_NOW, RUNNER_NOW + 2.0, act.tag)
+        line = f"unstick {act.tag} {word}" if word.startswith(("healthy", "stuck")) else word
+        readings.append(EvidenceReading(run, (NodeOutput("node", f"state\n{line}"),)))
+    what = replace(seen(now=at, mail=replace(mail, at=at)), evidence=tuple(readings))
     return woken(result.document, at, what, with_rules)
-
-
-HEALTHY = "state\nunstick inc-1.evidence healthy 3 countdowns until 08:00"
-STUCK = "state\nunstick inc-1.evidence stuck send_mail has run for 40 min"
 
 
 def test_the_application_itself_holds_a_restart_or_confirms_it():
     """Healthy holds what was proved, and the card says who said so; stuck makes likely proved."""
-    held = with_opinion(full(), NodeOutput("worker-1", HEALTHY))
+    held = with_opinions(full(), "healthy 3 countdowns until 08:00")
     assert (held.document.incident, reason(held)) == (None, Reason.SYMPTOM_GONE)
     text = " ".join(held.document.to_tell[-1].card.text)
     assert "10.0.3.7: 3 countdowns until 08:00" in text
-    assert start_of(with_opinion(kept(), NodeOutput("worker-1", STUCK))) is not None
+    assert start_of(with_opinions(kept(), "stuck send_mail has run for 40 min")) is not None
+
+
+def test_a_word_holds_while_the_same_channels_hold():
+    """Seven repeats of the alert within two minutes ran the job seven times, and began seven incidents."""
+    held = with_opinions(full(), "healthy 3 countdowns").document
+    with_rules = asking(evidence=EVIDENCE)
+    for number in range(2, 9):
+        at = NOW + 20.0 * number
+        event = alerted(case(starts_at=NOW - 90.0, book=with_rules.runbooks["mail"]), incident=f"inc-{number}")
+        again = moved(replace(held, to_tell=()), event, seen(now=at, mail=full(at)), at, with_rules)
+        assert not any(isinstance(act, Collect | Start) for act in again.acts)
+        assert (kinds(again.document), phase(again)) == ([], None)
+    other = full(NOW + 99.0)
+    (channel,) = other.channels
+    moved_on = replace(channel, work=tuple((at, count + 2) for at, count in channel.work))
+    result = moved(held, event, seen(now=NOW + 99.0, mail=replace(other, channels=(moved_on,))), NOW + 99.0, with_rules)
+    assert phase(result) is Phase.COLLECTING, "it has worked since, and hangs anew"
 
 
 @pytest.mark.parametrize(
     ("output", "status"),
     [
-        pytest.param([NodeOutput("worker-1", "state")], "succeeded", id="silence"),
-        pytest.param([NodeOutput("worker-1", HEALTHY)], "failed", id="a run that failed"),
-        pytest.param([NodeOutput("worker-1", "unstick inc-1.evidence healthyish")], "succeeded", id="another word"),
+        pytest.param("state", "succeeded", id="silence"),
+        pytest.param("healthy x", "failed", id="a run that failed"),
+        pytest.param("healthyish", "succeeded", id="another word"),
     ],
 )
 def test_whatever_else_the_evidence_says_changes_nothing(output, status):
     """I10: proved is restarted, likely is asked about."""
-    assert start_of(with_opinion(full(), *output, status=status)) is not None
-    assert phase(with_opinion(kept(), *output, status=status)) is Phase.ASKED
+    assert start_of(with_opinions(full(), output, status=status)) is not None
+    assert phase(with_opinions(kept(), output, status=status)) is Phase.ASKED
 
 
 @pytest.mark.parametrize(
-    ("said", "holds"),
+    ("said", "left"),
     [
-        pytest.param(("healthy", "healthy"), True, id="both are healthy"),
-        pytest.param(("healthy", ""), True, id="one is, and the other says nothing"),
-        pytest.param(("healthy", "stuck"), False, id="they disagree"),
-        pytest.param(("", ""), False, id="silence"),
+        pytest.param(("healthy", "healthy"), None, id="both are healthy"),
+        pytest.param(("healthy", "-"), "10.0.3.8", id="one is, and the other says nothing"),
+        pytest.param(("stuck", "healthy"), "10.0.3.7", id="they disagree"),
+        pytest.param(("-", "-"), "", id="silence"),
     ],
 )
-def test_each_node_that_holds_messages_has_its_opinion(said, holds):
-    """Two workers on two hosts said that they were healthy, and were restarted."""
+def test_the_word_of_one_host_is_about_its_channels_alone(said, left):
+    """The other host's hang was closed with it, nine alerts in a row. What is left is restarted, and nothing else."""
     two = holding(ONE, Holder("10.0.3.8", "worker-2", 1))
-    output = [NodeOutput(f"worker-{n}", f"unstick inc-1.evidence {word} x" if word else "-") for n, word in enumerate(said, 1)]
-    assert (start_of(with_opinion(two, *output)) is None) is holds
+    two = replace(two, channels=tuple(replace(channel, user="mail") for channel in two.channels))
+    mine = Symptom("rabbitmq", QUEUE, users=("mail",))
+    one_host = Restart("job-1", holder=HolderOption("host", "[0-9.]+"))
+    start = start_of(with_opinions(two, *said, with_rules=asking(evidence=EVIDENCE, restart=one_host, symptom=mine)))
+    assert (start and start.options.get("host", "")) == left
 
 
 def test_without_the_key_no_line_is_an_opinion():
     plain = asking(evidence=replace(EVIDENCE, opinion=False))
-    result = with_opinion(full(), NodeOutput("worker-1", HEALTHY), with_rules=plain)
+    result = with_opinions(full(), "healthy", with_rules=plain)
     assert start_of(result) is not None
 
 
@@ -276,8 +293,8 @@ def test_a_freeze_does_not_make_a_calm_question_loud():
     (message,) = result.document.to_tell
     assert (message.card.urgency, message.card.mention) == ("plan", ())
     assert "a freeze window is active: all day" in " ".join(map(str, message.card.text))
-    remembered = replace(EMPTY, questions=result.document.questions)
-    repeated = moved(remembered, alerted(case()), seen(mail=kept()), with_rules=frozen).document
+    remembered = replace(EMPTY, told=result.document.told)
+    repeated = moved(remembered, alerted(case(), incident="inc-2"), seen(mail=kept()), with_rules=frozen).document
     assert (repeated.incident, repeated.to_tell) == (None, ())
     proved = moved(EMPTY, alerted(case()), seen(mail=full()), with_rules=frozen)
     assert (phase(proved), reason(proved)) == (Phase.ASKED, Reason.FROZEN)
@@ -297,7 +314,7 @@ def test_a_repeat_that_people_were_asked_about_leaves_nothing_in_the_archive():
     assert phase(first) is Phase.WAITING
     question = looked(first, NOW + 60.0, kept(NOW + 60.0))
     assert phase(question) is Phase.ASKED
-    remembered = replace(EMPTY, questions=question.document.questions)
-    repeated = moved(remembered, alerted(case()), seen(mail=worked(NOW)), with_rules=asking())
+    remembered = replace(EMPTY, told=question.document.told)
+    repeated = moved(remembered, alerted(case(), incident="inc-2"), seen(mail=worked(NOW)), with_rules=asking())
     ended = looked(repeated, NOW + 60.0, kept(NOW + 60.0)).document
     assert (ended.incident, ended.outcomes, ended.to_archive, ended.to_tell) == (None, (), (), ())

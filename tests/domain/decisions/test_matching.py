@@ -7,7 +7,15 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
 from functions.config.formats import parse_matcher
-from functions.domain.decisions.matching import HOLDER_HOST, match_alerts, matches, name_holder, render_evidence, target_key
+from functions.domain.decisions.matching import (
+    HOLDER_HOST,
+    list_hosts,
+    match_alerts,
+    matches,
+    name_host,
+    render_evidence,
+    target_key,
+)
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.incidents import Evidence
@@ -111,8 +119,8 @@ def test_an_alert_becomes_a_target_and_a_queue():
     assert case.target.key == target_key(URL, "job-1", {"env": "prod", "service": "mail-1"}) == "40cebf0fd60bfa1241a3"
     begun = render_evidence(HOSTS, LABELS)
     assert begun == Evidence({"level": "#1", "zone": "z"})
-    named = name_holder(HOSTS, begun, ["h1", "h2"])
-    assert named.options == {"level": "#1", "zone": "z", "host": "h1", "node": "h1"}
+    assert list_hosts(HOSTS, ["h1", "h2", "h1"]) == ["h1", "h2"]
+    assert name_host(HOSTS, begun.options, "h1") == {"level": "#1", "zone": "z", "host": "h1", "node": "h1"}
 
 
 def test_what_makes_a_target():
@@ -227,8 +235,8 @@ HOSTS = EvidenceJob("j", {"level": "#1", "host": HOLDER_HOST, "node": HOLDER_HOS
 def test_a_host_that_may_not_be_used_is_left_out(allow, host, fits):
     """I8: the job runs on its own default."""
     job = EvidenceJob("j", {"host": "".join(HOLDER_HOST)}, allow)
-    evidence = name_holder(job, Evidence(), [host] if host else [])
-    assert evidence.options == ({"host": host} if fits else {})
+    assert list_hosts(job, [host]) == ([host] if fits else [])
+    assert name_host(job, {}, "") == {}
 
 
 def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():

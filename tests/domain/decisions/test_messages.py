@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card import KINDS
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions.messages import channels_for, post, post_hold, to_alert_ref, was_told_recently
+from functions.domain.decisions.messages import channels_for, post, post_hold, to_alert_ref
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Mode, Reason
@@ -139,14 +139,11 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     """The same reason, within the hour, whatever was told for others."""
     told = {key.replace("paused", code): NOW - age_s for key, (code, age_s) in zip(KEYS, holds, strict=False)}
     document = Document("d", holds=told)
-    assert was_told_recently(document, (FIRST, SECOND), Reason.PAUSED, NOW) is recently
-    assert not was_told_recently(document, (), Reason.PAUSED, NOW), "of no alerts nothing was told"
     after = held(FIRST, SECOND, to=document)
     assert {message.id for message in after.to_tell} == (set() if recently else {"m-paused@team", "m-paused@pager"})
     new = dict.fromkeys(KEYS, NOW)
     kept = {key: one for key, one in told.items() if NOW - one < 3600.0}
     assert after.holds == (told if recently else kept | new)
-    assert held(FIRST, SECOND, to=document, always=True).to_tell
 
 
 # --- no runbook ------------------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ from msgspec.structs import replace
 
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.events import Start, StartResult
-from functions.domain.model.incidents import STUCK, Document, PastAttempt
+from functions.domain.model.incidents import STUCK, AfterRestart, Document, PastAttempt, QueueState
 from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import HolderOption, Limits, Restart, Rules, Symptom
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
+    MAIL,
     NOW,
     RUNNER_NOW,
     TARGET,
@@ -58,14 +59,12 @@ def unclear(at: float, **changes):
     return woken(moved(starting(**changes), StartResult("inc-1.1", unclear=SAID), at=NOW + 10).document, at)
 
 
-def test_a_start_without_a_clear_answer_is_told_at_the_first_look():
-    """`start_unclear`: within a minute, with Rundeck's words and the way to restart by hand; an unreadable history too."""
-    result = unclear(NOW + 20, start_page="https://rundeck/job")
-    card = result.document.to_tell[0].card
-    assert (kinds(result.document), channels(result.document)) == (["held"], {"ops", "duty"})
-    assert (card.urgency, result.document.incident.reason) == ("act", Reason.START_UNCLEAR)
-    assert "Rundeck: answered 500" in " ".join(card.text)
-    assert ("Restart by hand", "https://rundeck/job") in card.links
+def test_nobody_is_told_of_an_unclear_start_before_the_history_can_say_what_came_of_it():
+    """Until the fence is over Rundeck may still run it, and nothing may have been sent. What people can mend is told at once."""
+    result = unclear(NOW + 20)
+    assert (kinds(result.document), result.document.incident.reason) == ([], Reason.START_UNCLEAR)
+    over = woken(result.document, NOW + 92, seen(now=NOW + 92))
+    assert (kinds(over.document), [act.tag for act in starts(over)]) == ([], ["inc-1.2"]), "it did not run: decided anew"
     document = moved(starting(), StartResult("inc-1.1", unclear=SAID), at=NOW + 10).document
     result = woken(document, NOW + 20, seen(history=MISSING))
     assert "it is down" in " ".join(result.document.to_tell[0].card.text)
@@ -242,7 +241,13 @@ def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
     assert (phase(slow), slow.document.incident.due) == (Phase.WAITING, NOW + 1800 + 540)
     later = woken(replace(result.document, to_tell=()), ends, seen(run, now=ends, mail=MISSING), book)
     assert (phase(later), later.document.outcomes) == (Phase.WAITING, ())
-    over = woken(later.document, ends + WITHIN_S + 901, seen(run, now=ends, mail=MISSING), book)
+    late = ends + WITHIN_S + 901
+    over = woken(
+        replace(later.document, incident=replace(later.document.incident, due=late)),
+        late,
+        seen(run, now=late, mail=MISSING),
+        book,
+    )
     assert last(over) == (Ending.ESCALATED, Reason.SYMPTOM_UNKNOWN)
 
 
@@ -265,11 +270,12 @@ def test_what_is_well_in_two_looks_ends_a_cooldown_calmly():
 def test_a_look_that_finds_it_stuck_begins_the_two_looks_anew():
     """Also where it makes Unstick ask: one look that finds it well doesn't end the question."""
     book = rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com")
-    waiting = document(incident(Phase.WAITING, told=("ops",), well_at=NOW - 60, due=NOW))
+    was_well = QueueState(MAIL, "mail", NOW, after=AfterRestart(well_at=RUNNER_NOW - 60))
+    waiting = document(incident(Phase.WAITING, told=("ops",), queues=(was_well,), due=NOW))
     asked = woken(waiting, NOW, seen(mail=ill(NOW)), book)
     assert phase(asked) is Phase.ASKED
     first = woken(replace(asked.document, to_tell=()), NOW + 15, seen(now=NOW + 15, mail=well(NOW + 15)), book)
-    assert (phase(first), first.document.incident.well_at) == (Phase.ASKED, NOW + 15)
+    assert (phase(first), first.document.incident.queues[0].after.well_at) == (Phase.ASKED, RUNNER_NOW + 15)
 
 
 HOLDS = [
@@ -298,7 +304,7 @@ def test_an_incident_whose_runbook_is_gone_ends(phase_now):
     before = document(incident(phase_now, told=("old-channel",)))
     result = woken(before, NOW, with_rules=rules(runbook(name="other")))
     assert last(result) == (Ending.HELD, Reason.NO_RUNBOOK)
-    assert channels(result.document) == {"everybody"}
+    assert channels(result.document) == {"everybody", "old-channel"}, "whoever was told of it"
     result = woken(document(incident(phase_now, told=("old-channel",), restarts=1)), NOW, with_rules=rules(runbook(name="other")))
     assert last(result) == (Ending.ESCALATED, Reason.NO_RUNBOOK)
     assert channels(result.document) == {"everybody", "old-channel", "duty"}
@@ -335,7 +341,8 @@ def test_what_blocks_the_job_is_told_with_its_age(started, code, called, said):
     assert [one for one in said if one not in shown] == []
     assert links_of(result)[0] == other.url
     assert result.document.incident.execution is None, "it is not the incident's own"
-    late = woken(document(incident()), NOW + WITHIN_S + GRACE_S, seen(now=NOW + 1500, history=history_of(others=(other,))))
+    waited = incident(found=dict.fromkeys(Reason, NOW), due=NOW + WITHIN_S + GRACE_S)
+    late = woken(document(waited), NOW + WITHIN_S + GRACE_S, seen(now=NOW + 1500, history=history_of(others=(other,))))
     assert (last(late), links_of(late)[0]) == ((Ending.ESCALATED, code), other.url)
     assert len(starts(woken(replace(result.document, to_tell=()), NOW + 16, seen(now=NOW + 16)))) == 1
 

@@ -12,7 +12,7 @@ from functions.domain.model.incidents import AfterRestart, Looks, QueueState
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Reading, Returns, Statement, Unknown
 from functions.domain.model.runbooks import Recovered, Verify
 from tests.support.recorded import RABBITMQ, read_looks
-from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, holding, runbook, snapshot
+from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, held_by, holding, runbook, snapshot
 
 BOOK = runbook()
 WATCHED = QueueState(MAIL, "mail", NOW - 1000.0)
@@ -231,7 +231,7 @@ def flowing(*channels: Channel, at: float = NOW, acks: int = 100) -> QueueSnapsh
 
 def after_restart(*looks: tuple[float, tuple[Channel, ...]]) -> QueueState:
     """One of three consumers held a message, and was restarted; then these looks."""
-    watched = replace(WATCHED, before=snapshot(3, ids=("a", "b", "old")), held_by=(worker("old"),))
+    watched = replace(WATCHED, before=snapshot(3, ids=("a", "b", "old")), subject=held_by(worker("old")))
     for age_s, channels in looks:
         seen = flowing(*channels, at=NOW + age_s, acks=100 + int(age_s))
         watched = judge_recovery(BOOK, seen, watched, Since(age_s, seen.at))
@@ -343,7 +343,7 @@ def survivor(at: float, *, flat_s: float = 100.0, connected_at: float | None = 5
 )
 def test_a_connection_that_the_restart_did_not_end_is_named_with_the_command_that_closes_it(changes, survives):
     """A black hole, or a heartbeat of 0: the broker still has it, with its messages. Nothing is concluded from what it holds."""
-    watched = replace(WATCHED, before=snapshot(3, ids=("old",)), held_by=(survivor(NOW),))
+    watched = replace(WATCHED, before=snapshot(3, ids=("old",)), subject=held_by(survivor(NOW)))
     for age_s in (20.0, 65.0, 125.0, 185.0):
         at = NOW + age_s
         own = {name: value for name, value in changes.items() if name != "held"}
@@ -362,7 +362,7 @@ def test_a_connection_that_the_restart_did_not_end_is_named_with_the_command_tha
 @pytest.mark.parametrize(("age_s", "named"), [(9.9, ""), (10.0, "old (1)")])
 def test_a_connection_is_not_looked_for_in_figures_of_before_the_end(age_s, named):
     """They are up to ten seconds late. Nor is it taken for a new one that hangs again, however short `for` is."""
-    watched = replace(WATCHED, before=snapshot(3, ids=("old",)), held_by=(survivor(NOW),))
+    watched = replace(WATCHED, before=snapshot(3, ids=("old",)), subject=held_by(survivor(NOW)))
     seen = replace(holding(Holder("10.0.3.7", "old", 1)), channels=(survivor(NOW),))
     book = replace(BOOK, symptom=replace(BOOK.symptom, for_s=6.0))
     after = judge_recovery(book, seen, watched, Since(age_s, NOW)).after
@@ -374,9 +374,9 @@ def test_patience_is_not_over_before_the_same_connections_can_be_told(age_s, ver
     """However short it is: sixty channels of one connection would be restarted once more, and hold their messages still."""
     names = [f"10.0.3.7:5 -> 10.0.0.1:5672 ({number})" for number in range(60)]
     book = replace(BOOK, verify=Verify(patience_s=5.0))
-    held_by = tuple(replace(survivor(NOW), id=name) for name in names)
-    watched = replace(WATCHED, before=snapshot(60, ids=tuple(names)), held_by=held_by)
-    seen = replace(holding(Holder("10.0.3.7", "old", 60)), channels=held_by)
+    held = tuple(replace(survivor(NOW), id=name) for name in names)
+    watched = replace(WATCHED, before=snapshot(60, ids=tuple(names)), subject=held_by(*held))
+    seen = replace(holding(Holder("10.0.3.7", "old", 60)), channels=held)
     after = judge_recovery(book, seen, watched, Since(age_s, NOW)).after
     assert (after.verdict, bool(after.survivor)) == (verdict, named)
 
@@ -404,7 +404,7 @@ def test_a_queue_without_consumers_that_is_polled_recovers_without_any(looks, po
 def test_a_connection_that_the_restart_did_not_end_is_known_however_late_the_first_check_comes(connected_at, survives):
     """The samples go back two minutes only. Where its beginning is not known, a first check so late can't tell."""
     old = replace(worker("old", since_s=1000.0), connected_at=1.0)
-    watched = replace(QueueState(MAIL, "mail", NOW - 1000.0), held_by=(replace(old, work=(), redeliveries=()),))
+    watched = replace(QueueState(MAIL, "mail", NOW - 1000.0), subject=held_by(replace(old, work=(), redeliveries=())))
     seen = flowing(replace(old, connected_at=connected_at), worker("new", since_s=2.0))
     after = judge_recovery(runbook(), seen, watched, Since(280.0, NOW)).after
     assert bool(after.survivor) is survives

@@ -19,6 +19,7 @@ from functions.domain.model.incidents import (
     Doubt,
     Escalation,
     Evidence,
+    EvidenceRun,
     Incident,
     PastAttempt,
     QueueState,
@@ -171,9 +172,9 @@ TAIL = (
 
 
 EVIDENCE = Evidence(
-    execution=replace(
+    runs=(EvidenceRun("7f3a9c21.evidence-0", execution=replace(
         RUNNING, id="1846", url=RUNNING.url.replace("1847", "1846"), status="succeeded", runner_ended_at=NOW + RUNNER_AHEAD_S
-    ),
+    )),),
     lines=(
         'Thread 71 (idle): "MainThread"', "read_reply (smtp.py:41)", "deliver (mail_worker.py:112)",
         "on_message (mail_worker.py:58)", "main (mail_worker.py:23)",
@@ -270,16 +271,14 @@ EXAMPLES: dict[str, CardInput] = {
         _verifying("recovered", Course(640.0, (632.0,), drained_per_s=0.48)), moving=True, runbook=replace(RUNBOOK, root_cause="")
     ),
     "escalated": _escalated(),
-    "escalated-again": CardInput(
-        "escalated_again", NOW + 900, RUNBOOK, TARGET, trigger=TRIGGER, escalation=replace(HANDED_OVER, told=1)
-    ),
+    "escalated-again": CardInput("escalated_again", NOW + 900, RUNBOOK, TARGET, trigger=TRIGGER, escalation=HANDED_OVER),
     "acknowledged": CardInput(
         "acknowledged",
         NOW + 1080,
         RUNBOOK,
         TARGET,
         trigger=TRIGGER,
-        escalation=replace(HANDED_OVER, told=1, due=None, taken_by="h.tanaka", taken_at=NOW + 1080),
+        escalation=replace(HANDED_OVER, taken_by="h.tanaka", taken_at=NOW + 1080),
     ),
     "resolved": CardInput("resolved", NOW + 1800, RUNBOOK, TARGET, trigger=TRIGGER, escalation=replace(HANDED_OVER, queues=())),
     "not-approved": replace(held(Reason.AWAITING_APPROVAL), kind="not_approved", at=NOW + 1800),
@@ -338,7 +337,7 @@ def hostile(card_input: CardInput) -> CardInput:
     incident = change(
         card_input.incident or INCIDENT,
         id=LONG,
-        evidence=evidence and replace(evidence, execution=execution, lines=(LONG,) * 40, missing=LONG),
+        evidence=evidence and replace(evidence, runs=(EvidenceRun(LONG, execution=execution),), lines=(LONG,) * 40, missing=LONG),
         queues=(watched,) * 40,
         triggers=(trigger,) * 1000,
         execution=execution,

@@ -10,7 +10,7 @@ from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Event, Start, Step, TimerFired, Wake
-from functions.domain.model.incidents import AlertRef, Document, Escalation, Incident, Message, QueueState
+from functions.domain.model.incidents import AlertRef, Asked, Document, Escalation, Incident, Message, QueueState, Subject
 from functions.domain.model.observations import (
     Channel,
     Execution,
@@ -20,6 +20,7 @@ from functions.domain.model.observations import (
     Pause,
     QueueHistory,
     QueueSnapshot,
+    StallKind,
     Storm,
     Unknown,
 )
@@ -59,6 +60,11 @@ def case(queue: QueueRef = MAIL, book: Runbook | None = None, **changes: Any) ->
 
 def alerted(*cases: MatchedAlert, incident: str = "inc-1", crowd: bool = False) -> AlertsReceived:
     return AlertsReceived(cases or (case(),), incident, crowd=crowd)
+
+
+def held_by(*channels: Channel, queue: QueueRef = MAIL) -> Subject:
+    """That these channels stand still with messages of the queue."""
+    return Subject(queue.key, StallKind.HELD, channels)
 
 
 def resolved(**changes: Any) -> AlertsReceived:
@@ -177,7 +183,8 @@ def document(incident: Incident | None = None, **changes: Any) -> Document:
 
 def escalation(at: float = NOW - 60.0, *, queue: QueueRef = MAIL, **changes: Any) -> Escalation:
     """People were called for the queue."""
-    return replace(Escalation("inc-0", "mail", at, queues=(QueueState(queue, "mail", at),)), **changes)
+    asked = Asked(at, at + AHEAD_S, remind_at=at + 900.0)
+    return replace(Escalation("inc-0", "mail", at, asked=asked, queues=(QueueState(queue, "mail", at),)), **changes)
 
 
 def starting(**changes: Any) -> Document:

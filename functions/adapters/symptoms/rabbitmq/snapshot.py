@@ -197,6 +197,7 @@ def _to_channel(queue: QueueRef, consumer: Consumer, page: ChannelPage) -> Chann
         held=page.messages_unacknowledged,
         counted=(traffic.deliver or 0) + (traffic.get or 0) - (traffic.ack or 0),
         work=to_series(traffic.deliver_details, traffic.get_details, traffic.ack_details),
+        acks=to_series(traffic.ack_details),
         redeliveries=to_series(traffic.redeliver_details),
         returned=traffic.redeliver if traffic.redeliver is not None or traffic.deliver is None else 0,
         shared=any(others),
