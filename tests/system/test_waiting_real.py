@@ -60,5 +60,5 @@ def test_what_is_mended_by_hand_ends_the_question_calmly(
             before = len(unstick.cards())
             application.restart({})
             (calm,) = unstick.until(lambda: unstick.cards()[before:], what="the end")
-            assert "No action needed: mail is healthy; nothing was restarted" in calm
+            assert "No action needed: mail works again; nothing was restarted" in calm
             assert (len(unstick.cards("ACT NOW")), rundeck.posts()) == (1, [])
