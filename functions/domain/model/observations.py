@@ -181,6 +181,7 @@ class Channel(Struct, frozen=True, omit_defaults=True):
     user: str = ""  # the RabbitMQ user of its connection
     window: int | None = None  # how many messages it may hold, of all its consumers together; 0: any number, None: not known
     connected_at: float | None = None  # when its connection began, on the broker's clock: with `id` this identifies it for good
+    tags: tuple[str, ...] = ()  # the tags of its consumers of this queue, sorted. A reopened channel keeps its name, not these
 
     @property
     def sure(self) -> int:
@@ -220,6 +221,7 @@ class QueueHistory(Struct, frozen=True, omit_defaults=True):
     deliveries: Samples = ()  # with and without acknowledgement, pushed or polled
     redeliveries: Samples = ()
     publishes: Samples = ()  # without what came by dead-lettering, and on RabbitMQ 4.x by AMQP 1.0 and MQTT
+    pushed: Samples = ()  # the part of the deliveries that went to consumers: without basic.get
 
 
 class NodeOutput(Struct, frozen=True):
@@ -260,6 +262,7 @@ class QueueSnapshot(Struct, frozen=True):
     consumed: bool = False  # it has or had a consumer, whatever its counters say
     active: int | None = None  # how many consumers would be given a message now; None if unknown
     users: tuple[str, ...] = ()  # the RabbitMQ users of its consumers, each once
+    owners: tuple[str, ...] | None = None  # the user of each consumer that is there, sorted; None if not all are known
     polled: bool = False  # messages were taken by basic.get, and none was delivered to a consumer
     uncounted: bool = False  # no counter covers some consumer's work, as for AMQP 1.0 and MQTT on RabbitMQ 4.x
     nodes: tuple[str, ...] = ()  # the running nodes of the cluster; empty if they can't be seen

@@ -88,26 +88,28 @@ MAILERS = ("mail",)
 
 
 @pytest.mark.parametrize(
-    ("details", "count", "consumers", "tags", "active", "users"),
+    ("details", "count", "consumers", "tags", "active", "users", "owners"),
     [
-        ([], None, 0, "", 0, ()),
-        ([], 3, 3, "", 0, ()),
-        ([B, A], None, 2, "ab", 2, MAILERS),
-        ([CANCELLED, B], None, 1, "b", 1, MAILERS),
-        ([DOWN], 1, 1, "", 0, ()),
-        ([WAITING, consumer("b", activity_status="single_active")], None, 2, "ab", 1, MAILERS),
-        ([consumer("a", activity_status="blocked")], None, 1, "a", 1, MAILERS),  # 4.3: its window is full
-        ([A, consumer("b", "none"), consumer("c", "backup")], None, 3, "abc", 3, ("backup", "mail")),
+        ([], None, 0, "", 0, (), ()),
+        ([], 3, 3, "", 0, (), None),
+        ([B, A], None, 2, "ab", 2, MAILERS, ("mail", "mail")),
+        ([A], 2, 2, "a", 1, MAILERS, None),
+        ([CANCELLED, B], None, 1, "b", 1, MAILERS, MAILERS),
+        ([DOWN], 1, 1, "", 0, (), ()),
+        ([WAITING, consumer("b", activity_status="single_active")], None, 2, "ab", 1, MAILERS, ("mail", "mail")),
+        ([consumer("a", activity_status="blocked")], None, 1, "a", 1, MAILERS, MAILERS),  # 4.3: its window is full
+        ([A, consumer("b", "none"), consumer("c", "backup")], None, 3, "abc", 3, ("backup", "mail"), ("backup", "mail", "none")),
+        ([A, consumer("b", "")], None, 2, "ab", 2, MAILERS, None),  # 4.x: by AMQP 1.0
     ],
 )
 def test_consumers_are_those_that_may_be_given_a_message(
-    details: Any, count: Any, consumers: int, tags: str, active: int, users: tuple[str, ...]
+    details: Any, count: Any, consumers: int, tags: str, active: int, users: tuple[str, ...], owners: tuple[str, ...] | None
 ) -> None:
     """The broker's count is up to 9 s late: where more are listed, these count. Active are not those that wait for the single
-    active one; a shovel is no user."""
+    active one; a shovel is no user. Whose they are is known of all of them or of none."""
     snapshot = seen({"consumers": count, "consumer_details": details})
     assert (snapshot.consumers, snapshot.consumer_ids) == (consumers, tuple(f"c / n / {tag}" for tag in tags))
-    assert (snapshot.active, snapshot.users) == (active, users)
+    assert (snapshot.active, snapshot.users, snapshot.owners) == (active, users, owners)
 
 
 WINDOWS = [

@@ -115,3 +115,6 @@ def test_what_real_channels_may_hold(version: str, case: str, windows: set[int],
     expected = windows if version == "3.10" or windows != {0} else {None}
     assert ({one.window for one in seen.channels or ()}, seen.active) == (expected, active)
     assert (any(one.shared for one in seen.channels or ()), seen.polled) == (shared, case == "getters")
+    consumers = {f"{one.id} / {tag}" for one in seen.channels or () for tag in one.tags}
+    assert consumers == {one.partition(" / ")[2] for one in seen.consumer_ids or ()}, "each consumer's channel has its tag"
+    assert any(count for _, count in seen.history.pushed) is (case != "getters"), "what is taken by basic.get is not pushed"

@@ -154,6 +154,7 @@ class QueueName(Struct, frozen=True):
 class OwnConsumer(Struct, frozen=True):
     """A consumer, as its channel's page lists it."""
 
+    consumer_tag: str = ""
     queue: QueueName = QueueName()
     ack_required: bool = True
     prefetch_count: int | None = None  # 0: unlimited

@@ -101,14 +101,22 @@ def _with_page(snapshot: QueueSnapshot, page: Page) -> QueueSnapshot:
             to_series(traffic.deliver_details, traffic.deliver_no_ack_details, traffic.get_details, traffic.get_no_ack_details),
             to_series(traffic.redeliver_details),
             to_series(traffic.publish_details),
+            to_series(traffic.deliver_details, traffic.deliver_no_ack_details),
         ),
         uncounted=any(not consumer.channel.name for consumer in consumers),
         consumed=bool(page.consumer_details),
         active=sum(consumer.active and consumer.activity_status != WAITING for consumer in consumers),
         users=tuple(sorted({consumer.channel.user for consumer in consumers} - {"", SHOVEL})),
+        owners=_find_owners(page, consumers),
         polled=bool(taken and not delivered and not consumers),
         blind=_find_mismatch(page, consumers, snapshot),
     )
+
+
+def _find_owners(page: Page, consumers: list[Consumer]) -> tuple[str, ...] | None:
+    """The user of each consumer; None if the page lacks a consumer, or the user of one (AMQP 1.0 on 4.x)."""
+    owners = sorted(consumer.channel.user for consumer in consumers)
+    return tuple(owners) if "" not in owners and (page.consumers or 0) <= len(page.consumer_details or ()) else None
 
 
 def _find_returns(snapshot: QueueSnapshot, page: Page) -> Returns | None:
@@ -181,6 +189,7 @@ def add_channels(
 
 def _to_channel(queue: QueueRef, consumer: Consumer, page: ChannelPage) -> Channel:
     traffic = traffic_of(page.message_stats)
+    of_queue = [own for own in page.consumer_details if own.queue.name == queue.keys["queue"]]
     others = (other for other in page.consumer_details if other.ack_required and other.queue.name != queue.keys["queue"])
     return Channel(
         page.name,
@@ -193,6 +202,7 @@ def _to_channel(queue: QueueRef, consumer: Consumer, page: ChannelPage) -> Chann
         shared=any(others),
         user=page.user[:NAME],
         window=page.window,
+        tags=tuple(sorted(own.consumer_tag[:NAME] for own in of_queue)),
     )
 
 
