@@ -65,10 +65,10 @@ def _begin(turn: Turn, state: QueueState) -> None:
 
 def _note_users(turn: Turn, queue: QueueRef, runbook: Runbook, reading: Reading) -> None:
     """Note that the queue was looked at, and which of `users` consume it: once these are gone, it is theirs that are gone."""
-    owners = reading.owners if isinstance(reading, QueueSnapshot) else None
-    learned, users = _learned(turn, queue), set(runbook.symptom.users).intersection(owners or ())
-    if queue.key not in turn.document.stalls or not users <= set(learned.users):
-        _note(turn, queue, replace(learned, users=tuple(sorted(users | set(learned.users)))))
+    learned, owners = _learned(turn, queue), reading.owners if isinstance(reading, QueueSnapshot) else None
+    users = tuple(sorted({*learned.users, *set(runbook.symptom.users).intersection(owners or ())}))
+    if queue.key not in turn.document.stalls or users != learned.users:
+        _note(turn, queue, replace(learned, users=users))
 
 
 def _is_spoiled(turn: Turn, standstill: Standstill) -> bool:

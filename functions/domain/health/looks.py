@@ -56,8 +56,7 @@ def judge_health(
     if isinstance(snapshot, Statement):
         judged = _judge_statement(symptom, snapshot, terms)
     else:
-        looks = _note_looks(state, snapshot, count_own(symptom, snapshot))
-        looks = replace(looks, consumed=looks.consumed or terms.has_seen(symptom.users))
+        looks = _note_looks(state, snapshot, count_own(symptom, snapshot), known=terms.has_seen(symptom.users))
         judged = judge(symptom, snapshot, to_trust(looks, snapshot, now), terms)
         loses = judged.health is Health.GOING_ROUND and snapshot.returns is not None  # it returns to the limit if nobody ends it
         state = replace(state, may_be_gone=state.may_be_gone or loses or _may_be_gone(state.looks, snapshot))
@@ -111,8 +110,9 @@ def remember_history(state: QueueState, alert: Alert) -> QueueState:
     return replace(state, looks=looks)
 
 
-def _note_looks(state: QueueState, snapshot: QueueSnapshot, own: int | None) -> Looks:
-    """Remember of this snapshot, with so many consumers of `users`, what reveals a discontinuity in the next one."""
+def _note_looks(state: QueueState, snapshot: QueueSnapshot, own: int | None, *, known: bool) -> Looks:
+    """Remember of this snapshot what reveals a discontinuity in the next one. `own`: how many consumers of `users` it has;
+    `known`: whether it is known to have had one."""
     looks, had_any = state.looks, bool(state.consumers or snapshot.consumers)
     is_unread = snapshot.blind is not None or snapshot.unseen is not None
     nodes = blake2s("\n".join(snapshot.nodes).encode(), digest_size=8).hexdigest() if snapshot.nodes else looks.nodes
@@ -131,7 +131,7 @@ def _note_looks(state: QueueState, snapshot: QueueSnapshot, own: int | None) -> 
         deliveries=snapshot.deliveries,
         redeliveries=snapshot.redeliveries,
         left=snapshot.returns.left if snapshot.returns else looks.left and max(looks.left - _returned(looks, snapshot), 0),
-        consumed=looks.consumed or bool(own),
+        consumed=looks.consumed or known or bool(own),
         acked=looks.acked or bool(snapshot.acks),
         polled=looks.polled or snapshot.polled,
         oldest_from=looks.oldest_from if looks.oldest_from and snapshot.head_at == state.head_at else snapshot.at,
@@ -202,11 +202,9 @@ def judge(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms 
         count = rise_within(snapshot.history.deliveries, deadline_s)
         text = Text("the same messages come back: {count} deliveries in {seconds} s, none acknowledged")
         return Judgement(Health.GOING_ROUND, text.fill(count=count, seconds=round(deadline_s)))
-    unseen = snapshot.blind if moving is None else snapshot.unseen
+    unseen = snapshot.unseen if moving is not None else snapshot.blind or snapshot.unseen
     if unseen is not None:
         return _judge_unseen(unseen, trust)
-    if snapshot.unseen is not None:
-        return _judge_unseen(snapshot.unseen, trust)
     if oldest := find_oldest(symptom, snapshot, trust):
         return Judgement(Health.UNSURE, oldest.why, again_in_s=max(oldest.needs_s - oldest.lasted_s, SOONEST_S))
     spans = [*((row.lasted_s, row.needs_s) for row in rows), *([(round_s, deadline_s)] if round_s else [])]
@@ -230,18 +228,11 @@ def _judge_unproved(symptom: Symptom, snapshot: QueueSnapshot, spans: list[tuple
     if done and lasted_s <= symptom.for_s / 2 and trust.unsure_s >= SLOW_AFTER * symptom.for_s:
         moved = Text("processed in the last {seconds} s: {count}, by every consumer", seconds=shown_s, count=done)
         return Judgement(Health.WELL, moved)
-    waits_s = over_limit_s(symptom, snapshot)
+    is_unused = snapshot.consumers == 0 and not snapshot.unacked and not was_consumed(snapshot, trust)
     young = is_young(snapshot) and not trust.unconsumed
-    if (
-        snapshot.consumers == 0
-        and not snapshot.unacked
-        and not was_consumed(snapshot, trust)
-        and not young
-        and waits_s >= symptom.for_s
-    ):
-        return Judgement(
-            Health.NEVER_CONSUMED, Text("{count} messages wait, and no consumer was ever seen", count=snapshot.depth)
-        )
+    if is_unused and not young and over_limit_s(symptom, snapshot) >= symptom.for_s:
+        never = Text("{count} messages wait, and no consumer was ever seen", count=snapshot.depth)
+        return Judgement(Health.NEVER_CONSUMED, never)
     # Whatever is only perhaps stuck by now may be proved once the deadline is over.
     ends = ((span_s, symptom.for_s if span_s < symptom.for_s else needs_s) for span_s, needs_s in spans)
     left_s = min((ends_s - span_s for span_s, ends_s in ends), default=symptom.for_s)
