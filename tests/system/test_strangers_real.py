@@ -118,3 +118,62 @@ def test_a_hung_application_is_restarted_beside_a_stranger_who_works(rabbitmq_se
             assert (len(scene.rundeck.posts()), scene.belied()) == (1, [])
             scene.until_card("No action needed")
         assert len(scene.rundeck.posts()) == 1
+
+
+def test_a_restart_that_brings_nobody_back_has_not_helped_though_a_stranger_works(
+    rabbitmq_server: Broker, tmp_path: Path
+) -> None:
+    """The stranger's consumer keeps the queue moving, and nearly empty: people are told that the application is away."""
+    with played(rabbitmq_server, tmp_path, in_vain=True) as scene, Publisher(rabbitmq_server.amqp_url()) as publisher:
+        queue = scene.application.queue
+        scene.application.stop()
+        rabbitmq_server.publish(queue, 3)
+        scene.fire()
+        scene.unstick.until(scene.rundeck.posts, what="the restart")
+        publisher.rates[queue] = lambda _elapsed_s: 1.0
+        with stranger(rabbitmq_server, queue, Habit()):
+            scene.until_card("ACT NOW")
+        assert (len(scene.rundeck.posts()), scene.belied()) == (1, [])
+
+
+def test_each_queue_of_a_target_is_well_by_its_own_runbook(rabbitmq_server: Broker, tmp_path: Path) -> None:
+    """The first may have 1,000 messages: that says nothing of the second, in which 500 are stuck. The end of both is told though
+    the figures are late when Grafana says so."""
+    other = ".".join(tmp_path.parts[-2:]) + "-other"
+    with played(rabbitmq_server, tmp_path, in_vain=True, other=other, max_messages=1000) as scene:
+        beside = Application(rabbitmq_server, other)
+        rabbitmq_server.publish(other)
+        beside.start()
+        try:
+            for queue, count in ((scene.application.queue, 3), (other, 499)):
+                say(rabbitmq_server, queue, "hang", *["waits"] * count)
+            time.sleep(SHOWN_S)
+            scene.fire()
+            scene.fire(other)
+            scene.until_card("ACT NOW")
+            scene.application.restart({})
+            scene.fire(firing=False)
+            time.sleep(SHOWN_S)
+            assert scene.belied() == []
+            beside.restart({})
+            scene.fire(other, firing=False)
+            scene.until_card("works again", within_s=75.0)
+        finally:
+            beside.stop()
+
+
+def test_a_resolved_notification_is_no_end_of_the_next_hang(rabbitmq_server: Broker, tmp_path: Path) -> None:
+    """It was mended by hand, and hangs again before two looks found it well."""
+    with played(rabbitmq_server, tmp_path, in_vain=True) as scene:
+        queue = scene.application.queue
+        say(rabbitmq_server, queue, "hang", "waits")
+        time.sleep(SHOWN_S)
+        scene.fire()
+        scene.until_card("ACT NOW")
+        scene.application.restart({})
+        say(rabbitmq_server, queue, "hang again", "waits")
+        scene.fire(firing=False)
+        time.sleep(30.0)
+        assert scene.belied() == []
+        scene.application.restart({})
+        scene.until_card("works again", within_s=75.0)
