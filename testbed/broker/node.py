@@ -46,10 +46,10 @@ class Broker:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http_port}"
 
-    def amqp_url(self, vhost: str = "/") -> str:
+    def amqp_url(self, vhost: str = "/", *, user: tuple[str, str] = ADMIN) -> str:
         """For pika, which of itself gives up after 10 and 15 s."""
         patient = f"socket_timeout={PATIENCE_S:g}&stack_timeout={PATIENCE_S:g}"
-        return f"amqp://{ADMIN[0]}:{ADMIN[1]}@127.0.0.1:{self.amqp_port}/{quote(vhost, safe='')}?{patient}"
+        return f"amqp://{user[0]}:{user[1]}@127.0.0.1:{self.amqp_port}/{quote(vhost, safe='')}?{patient}"
 
     def api(self, method: str, path: str, body: Any = None, *, user: tuple[str, str] = ADMIN) -> Any:
         """Call the management API, as administrator unless told; path segments must be encoded. Raises urllib's HTTPError."""
@@ -80,14 +80,14 @@ class Broker:
         wait_until(lambda: {*dict(self.api("GET", page).get("cluster_state", {"": "running"})).values()} == {"running"})
         self.api("PUT", f"permissions/{quote(vhost, safe='')}/{ADMIN[0]}", {"configure": ".*", "write": ".*", "read": ".*"})
 
-    def add_user(self, name: str, password: str, *, tags: str, vhosts: Sequence[str] = ()) -> None:
-        """A user with these tags who may see, but not touch, what is in these vhosts."""
+    def add_user(self, name: str, password: str, *, tags: str, vhosts: Sequence[str] = (), read: str = "^$") -> None:
+        """A user with these tags who may see, but not touch, what is in these vhosts; but consume the queues named by `read`."""
         user = f"users/{quote(name, safe='')}", {"password": password, "tags": tags}
         try:
             self.api("PUT", *user)
         except HTTPError:  # where two processes add the same one at once, one of them is refused
             self.api("PUT", *user)
-        nothing = {"configure": "^$", "write": "^$", "read": "^$"}
+        nothing = {"configure": "^$", "write": "^$", "read": read}
         for vhost in vhosts:
             self.api("PUT", f"permissions/{quote(vhost, safe='')}/{quote(name, safe='')}", nothing)
 

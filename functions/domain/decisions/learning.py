@@ -13,7 +13,8 @@ from functions.domain.health.stalls import LOOK_S, add_stall, end_of, find_stand
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.events import AlertsReceived, Event, WasHealthy
 from functions.domain.model.incidents import Document, QueueState, Subject
-from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot, QueueStalls, StallKind, Standstill
+from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot, QueueStalls, Reading, StallKind, Standstill
+from functions.domain.model.runbooks import Runbook
 
 CAUSED_S = 60.0
 """A run of the job that begins so soon after the end may have caused it: the clocks differ, and so do the figures."""
@@ -47,7 +48,10 @@ def begin(turn: Turn, queues: Iterable[QueueState]) -> None:
 
 def _begin(turn: Turn, state: QueueState) -> None:
     reading, runbook = turn.seen.reading_of(state.queue), turn.rules.runbooks.get(state.runbook)
-    if runbook is None or not runbook.symptom.learns or reading is NOT_CHECKED:
+    if runbook is None or reading is NOT_CHECKED:
+        return
+    _note_users(turn, state.queue, runbook, reading)
+    if not runbook.symptom.learns:
         return
     trust = to_trust(state.looks, reading, turn.at) if isinstance(reading, QueueSnapshot) else Trust()
     followed = turn.document.standstills
@@ -57,8 +61,14 @@ def _begin(turn: Turn, state: QueueState) -> None:
         new = [replace(begun, began_at=max(begun.began_at, gone.seen_at)) for begun in new]
     new = [begun for begun in new if not _is_spoiled(turn, begun)]
     turn.document = replace(turn.document, standstills=(*followed, *new))
-    if state.queue.key not in turn.document.stalls:
-        _note(turn, state.queue, _learned(turn, state.queue))
+
+
+def _note_users(turn: Turn, queue: QueueRef, runbook: Runbook, reading: Reading) -> None:
+    """Note that the queue was looked at, and which of `users` consume it: once these are gone, it is theirs that are gone."""
+    learned, owners = _learned(turn, queue), reading.owners if isinstance(reading, QueueSnapshot) else None
+    users = tuple(sorted({*learned.users, *set(runbook.symptom.users).intersection(owners or ())}))
+    if queue.key not in turn.document.stalls or users != learned.users:
+        _note(turn, queue, replace(learned, users=users))
 
 
 def _is_spoiled(turn: Turn, standstill: Standstill) -> bool:

@@ -156,7 +156,8 @@ def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement,
     turn.change(queues=queues, due=turn.due_within(FIRST_LOOK_S))
     turn.change_run(runner_not_after=not_after, unclear="", adopted=False, holder_host=host, tail=None)
     turn.change_approval(nonce="")
-    if turn.incident.restarts == 0 and not isinstance(turn.seen.storm, Unknown):
+    is_proved = any(judgement.proof and not judgement.against for judgement in judged)  # what is only likely makes no storm
+    if is_proved and turn.incident.restarts == 0 and not isinstance(turn.seen.storm, Unknown):
         turn.acts.append(Claim(turn.at, turn.seen.storm))
     turn.acts.append(Start(turn.tag, not_after, within_s, {holder.option: host} if holder and host else {}))
     turn.answer(Action.RESTARTED, None)

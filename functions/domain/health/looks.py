@@ -8,8 +8,8 @@ from hashlib import blake2s
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.domain.health.rows import Row, Terms, Trust, find_oldest, find_rows, is_young, over_limit_s, was_consumed
-from functions.domain.health.samples import RECENT_S, find_movement, has_risen, is_going_round, rise_within
+from functions.domain.health.rows import Terms, Trust, find_oldest, find_rows, is_young, over_limit_s, was_consumed
+from functions.domain.health.samples import RECENT_S, count_own, find_movement, find_round_s, has_risen, is_absent, rise_within
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D, Alert
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState, Subject
@@ -65,9 +65,10 @@ def judge_health(
     if isinstance(snapshot, Statement):
         judged = _judge_statement(symptom, snapshot, terms)
     else:
-        looks = _note_looks(state, snapshot)
-        state = replace(state, may_be_gone=state.may_be_gone or _may_be_gone(state.looks, snapshot))
+        looks = _note_looks(state, snapshot, count_own(symptom, snapshot), known=terms.has_seen(symptom.users))
         judged = judge(symptom, snapshot, to_trust(looks, snapshot, now), terms)
+        loses = judged.health is Health.GOING_ROUND and snapshot.returns is not None  # it returns to the limit if nobody ends it
+        state = replace(state, may_be_gone=state.may_be_gone or loses or _may_be_gone(state.looks, snapshot))
     unsure_at = now if looks.unsure_at is None else looks.unsure_at
     open_end = judged.health in (Health.UNSURE, Health.UNKNOWN, Health.LIKELY)
     looks = replace(looks, unsure_at=unsure_at if open_end else None)
@@ -97,6 +98,7 @@ def to_trust(looks: Looks, snapshot: QueueSnapshot, now: float) -> Trust:
     return Trust(
         steady_s=min(steady_s, math.inf if snapshot.nodes_up_s is None else snapshot.nodes_up_s),
         unsure_s=0.0 if looks.unsure_at is None else now - looks.unsure_at,
+        unread_s=0.0 if looks.unread_at is None else snapshot.at - looks.unread_at,
         consumed=looks.consumed,
         acked=looks.acked,
         gone_s=math.inf if looks.left_at is None else snapshot.at - looks.left_at,
@@ -117,9 +119,11 @@ def remember_history(state: QueueState, alert: Alert) -> QueueState:
     return replace(state, looks=looks)
 
 
-def _note_looks(state: QueueState, snapshot: QueueSnapshot) -> Looks:
-    """Remember of this snapshot what reveals a discontinuity in the next one."""
-    looks = state.looks
+def _note_looks(state: QueueState, snapshot: QueueSnapshot, own: int | None, *, known: bool) -> Looks:
+    """Remember of this snapshot what reveals a discontinuity in the next one. `own`: how many consumers of `users` it has;
+    `known`: whether it is known to have had one."""
+    looks, had_any = state.looks, bool(state.consumers or snapshot.consumers)
+    is_unread = snapshot.blind is not None or snapshot.unseen is not None
     nodes = blake2s("\n".join(snapshot.nodes).encode(), digest_size=8).hexdigest() if snapshot.nodes else looks.nodes
     unsteady = (
         has_risen(snapshot.deliveries, looks.deliveries)
@@ -129,13 +133,14 @@ def _note_looks(state: QueueState, snapshot: QueueSnapshot) -> Looks:
     return replace(
         looks,
         nodes=nodes,
+        unread_at=(looks.unread_at or snapshot.at) if is_unread else None,
         steady_at=snapshot.at if unsteady else looks.steady_at,
-        # Since when its consumers are gone: idle ones leave no other trace in the samples.
-        left_at=None if snapshot.consumers != 0 else snapshot.at if state.consumers else looks.left_at,
+        # Since when its consumers are gone: idle ones, or those beside others', leave no other trace in the samples.
+        left_at=None if own != 0 else looks.left_at or (snapshot.at if had_any else None),
         deliveries=snapshot.deliveries,
         redeliveries=snapshot.redeliveries,
         left=snapshot.returns.left if snapshot.returns else looks.left and max(looks.left - _returned(looks, snapshot), 0),
-        consumed=looks.consumed or bool(snapshot.consumers),
+        consumed=looks.consumed or known or bool(own),
         acked=looks.acked or bool(snapshot.acks),
         polled=looks.polled or snapshot.polled,
         oldest_from=looks.oldest_from if looks.oldest_from and snapshot.head_at == state.head_at else snapshot.at,
@@ -190,61 +195,56 @@ def extend(curve: Samples, at: float, value: int, samples: Samples) -> Samples:
 def judge(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms = NO_TERMS) -> Judgement:
     """Judge the queue by the samples of one snapshot. The first proved row of the table decides, else the first likely one.
     A channel that holds a message proves by itself, whatever else can't be seen: its counters exist as long as the channel."""
-    moving = find_movement(symptom, snapshot)
+    moving = None if is_absent(symptom, snapshot, seen=trust.consumed) else find_movement(symptom, snapshot)
     symptom = replace(symptom, for_s=max(symptom.for_s, RECENT_S))
+    deadline_s = terms.with_deadline(symptom, StallKind.HELD).for_s
+    round_s = find_round_s(snapshot, deadline_s)
     rows = find_rows(symptom, snapshot, trust, terms)
     lasting = [row for row in rows if row.lasted_s >= row.needs_s]
     if lasting:
         row = next((row for row in lasting if not row.against), lasting[0])
         health = Health.LIKELY if row.against else Health.ILL
         return Judgement(health, row.why, row.proof, row.channels, against=row.against, kind=row.kind)
-    if snapshot.depth == 0 or (snapshot.depth <= symptom.max_messages and not rows):
+    if snapshot.depth == 0 or (snapshot.depth <= symptom.max_messages and not rows and not round_s):
         return Judgement(Health.WELL, Text("depth {depth}", depth=snapshot.depth))
-    unseen = snapshot.blind if moving is None else snapshot.unseen
+    if round_s >= deadline_s:
+        count = rise_within(snapshot.history.deliveries, deadline_s)
+        text = Text("the same messages come back: {count} deliveries in {seconds} s, none acknowledged")
+        return Judgement(Health.GOING_ROUND, text.fill(count=count, seconds=round(deadline_s)))
+    unseen = snapshot.unseen if moving is not None else snapshot.blind or snapshot.unseen
     if unseen is not None:
         return _judge_unseen(unseen, trust)
-    if is_going_round(snapshot, symptom.for_s):
-        count = rise_within(snapshot.history.deliveries, symptom.for_s)
-        text = Text("the same messages come back: {count} deliveries in {seconds} s, none acknowledged")
-        return Judgement(Health.GOING_ROUND, text.fill(count=count, seconds=round(symptom.for_s)))
-    if snapshot.unseen is not None:
-        return _judge_unseen(snapshot.unseen, trust)
     if oldest := find_oldest(symptom, snapshot, trust):
         return Judgement(Health.UNSURE, oldest.why, again_in_s=max(oldest.needs_s - oldest.lasted_s, SOONEST_S))
-    if moving is not None and max((row.lasted_s for row in rows), default=0.0) <= RECENT_S:
+    spans = [*((row.lasted_s, row.needs_s) for row in rows), *([(round_s, deadline_s)] if round_s else [])]
+    if moving is not None and max((lasted_s for lasted_s, _ in spans), default=0.0) <= RECENT_S:
         return Judgement(Health.WELL, moving)
-    return _judge_unproved(symptom, snapshot, rows, trust)
+    return _judge_unproved(symptom, snapshot, spans, trust)
 
 
 def _judge_unseen(unseen: Unknown, trust: Trust) -> Judgement:
     """Work, or a hanging consumer, may be hidden. A cause that should pass is reported only if it hasn't."""
-    late = unseen.late and trust.unsure_s < LATE_FOR_S
+    late = unseen.late and trust.unread_s < LATE_FOR_S
     return Judgement(Health.UNSURE if late else Health.UNKNOWN, unseen.why, again_in_s=RECENT_S if late else None)
 
 
-def _judge_unproved(symptom: Symptom, snapshot: QueueSnapshot, rows: list[Row], trust: Trust) -> Judgement:
-    """Neither stuck nor certainly healthy: a deployment, a slow job, or the beginning of a stuck queue."""
-    lasted_s, shown_s = max((row.lasted_s for row in rows), default=0.0), round(symptom.for_s)
-    done = rise_within(snapshot.ack_samples, symptom.for_s)
+def _judge_unproved(symptom: Symptom, snapshot: QueueSnapshot, spans: list[tuple[float, float]], trust: Trust) -> Judgement:
+    """Neither stuck nor certainly healthy: a deployment, a slow job, or the beginning of a stuck queue. `spans`: for how long
+    something has stood still, and how long it takes."""
+    lasted_s, shown_s = max((lasted_s for lasted_s, _ in spans), default=0.0), round(symptom.for_s)
+    done = 0 if is_absent(symptom, snapshot, seen=trust.consumed) else rise_within(snapshot.ack_samples, symptom.for_s)
     # What stands still now may be the beginning of a stuck queue, and the next alert may be long in coming.
     if done and lasted_s <= symptom.for_s / 2 and trust.unsure_s >= SLOW_AFTER * symptom.for_s:
         moved = Text("processed in the last {seconds} s: {count}, by every consumer", seconds=shown_s, count=done)
         return Judgement(Health.WELL, moved)
-    waits_s = over_limit_s(symptom, snapshot)
+    is_unused = snapshot.consumers == 0 and not snapshot.unacked and not was_consumed(snapshot, trust)
     young = is_young(snapshot) and not trust.unconsumed
-    if (
-        snapshot.consumers == 0
-        and not snapshot.unacked
-        and not was_consumed(snapshot, trust)
-        and not young
-        and waits_s >= symptom.for_s
-    ):
-        return Judgement(
-            Health.NEVER_CONSUMED, Text("{count} messages wait, and no consumer was ever seen", count=snapshot.depth)
-        )
+    if is_unused and not young and over_limit_s(symptom, snapshot) >= symptom.for_s:
+        never = Text("{count} messages wait, and no consumer was ever seen", count=snapshot.depth)
+        return Judgement(Health.NEVER_CONSUMED, never)
     # Whatever is only perhaps stuck by now may be proved once the deadline is over.
-    ends = ((row.lasted_s, symptom.for_s if row.lasted_s < symptom.for_s else row.needs_s) for row in rows)
-    left_s = min((ends_s - lasted_s for lasted_s, ends_s in ends), default=symptom.for_s)
+    ends = ((span_s, symptom.for_s if span_s < symptom.for_s else needs_s) for span_s, needs_s in spans)
+    left_s = min((ends_s - span_s for span_s, ends_s in ends), default=symptom.for_s)
     if done:
         why = Text("processed in the last {seconds} s: {count}, but nothing right now", seconds=shown_s, count=done)
     else:

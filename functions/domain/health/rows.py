@@ -11,6 +11,7 @@ from functions.domain.health.samples import (
     RECENT_S,
     SETTLED_S,
     drop_gaps,
+    is_absent,
     lasting_s,
     rise_within,
     rises_in_both_halves,
@@ -31,7 +32,6 @@ GROWS_TIMES = 3  # what only grows takes so many times as long,
 GROWS_S = 540.0  # but no longer than the broker keeps samples of 5 s, which is 600 s
 YOUNG_S = 3600.0  # younger counters don't show that a queue never had a consumer
 
-
 Flat = list[tuple[float, Channel]]
 
 
@@ -51,10 +51,11 @@ class Trust(Struct, frozen=True):
     """What earlier readings say about the reliability of this one."""
 
     steady_s: float = math.inf  # how long the samples can be relied on: a node that left took all of its own with it
-    unsure_s: float = 0.0  # for how long the queue has been unsure
-    consumed: bool = False  # the queue is known to have had a consumer, whatever its counters say
+    unsure_s: float = 0.0  # for how long the queue has been unsure,
+    unread_s: float = 0.0  # and for how long some of it could not be read
+    consumed: bool = False  # the queue is known to have had a consumer (of `users`), whatever its counters say
     acked: bool = False  # a message of the queue is known to have been acknowledged, whatever its counters say
-    gone_s: float = math.inf  # for how long no consumer has been there, if an earlier check saw one
+    gone_s: float = math.inf  # for how long no consumer (of `users`) has been there, if an earlier check saw one
     unconsumed: bool = False  # the queue is known to have had no consumer for a day
     same_oldest_s: float = 0.0  # seconds for which its oldest message has certainly been the same
 
@@ -73,6 +74,10 @@ class Terms(Struct, frozen=True):
     def with_deadline(self, symptom: Symptom, kind: StallKind) -> Symptom:
         """The symptom, whose `for` is the progress deadline of this kind."""
         return replace(symptom, for_s=symptom.bound_s(self.learned.deadline_s(kind)))
+
+    def has_seen(self, users: Iterable[str]) -> bool:
+        """Whether one of these users was ever seen to consume the queue."""
+        return not set(users).isdisjoint(self.learned.users)
 
     def doubt(self, symptom: Symptom, kind: StallKind) -> Phrase:
         """What people said of this kind, or what was seen of it, against a proof."""
@@ -135,9 +140,10 @@ def _find_flat(snapshot: QueueSnapshot, trust: Trust) -> Flat:
     return sorted(flat, key=lambda pair: -pair[0])
 
 
-def _undelivered_s(snapshot: QueueSnapshot) -> float:
-    """For how long nothing was delivered or taken; 0 if that isn't counted."""
-    return still_s(snapshot.history.deliveries) if snapshot.deliveries is not None else 0.0
+def _undelivered_s(symptom: Symptom, snapshot: QueueSnapshot) -> float:
+    """For how long nothing was delivered or taken, but by strangers beside consumers of `users`; 0 if that isn't counted."""
+    pushed = snapshot.history.pushed if symptom.users and snapshot.consumers else ()
+    return still_s(pushed or snapshot.history.deliveries) if snapshot.deliveries is not None else 0.0
 
 
 def _unacked_s(snapshot: QueueSnapshot) -> float:
@@ -152,7 +158,7 @@ def _find_by_channel(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust) ->
     rows = [_by_channel(Proof.FULL, symptom, snapshot, full)] if full else []
     active = snapshot.consumers if snapshot.active is None else snapshot.active
     if flat and snapshot.blind is None and snapshot.ready and active:
-        waits_s = min(lasting_s(snapshot.history.ready, bool), _undelivered_s(snapshot), trust.steady_s)
+        waits_s = min(lasting_s(snapshot.history.ready, bool), _undelivered_s(symptom, snapshot), trust.steady_s)
         rows.append(_by_channel(Proof.WORK_WAITS, symptom, snapshot, flat, waits_s))
     if opens:
         perhaps = _by_channel(Proof.PERHAPS, symptom, snapshot, opens)
@@ -181,7 +187,7 @@ def _find_by_queue(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust) -> l
     if snapshot.uncounted and snapshot.consumers:
         lasted_s = _unchanged_s(snapshot)
     else:
-        lasted_s = min(lasting_s(snapshot.history.unacked, bool), _undelivered_s(snapshot), _unacked_s(snapshot))
+        lasted_s = min(lasting_s(snapshot.history.unacked, bool), _undelivered_s(symptom, snapshot), _unacked_s(snapshot))
     lasted_s = min(untouched_s(snapshot, lasted_s), trust.steady_s)
     held = Text(
         "{count} message is held, and nothing was delivered or acknowledged for {seconds} s",
@@ -264,14 +270,21 @@ def _doubt(row: Row, against: Phrase) -> Row:
 
 
 def _find_waiting(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms) -> list[Row]:
-    """The rows about waiting messages."""
-    if snapshot.depth <= symptom.max_messages or snapshot.unacked != 0 or snapshot.consumers is None:
+    """The rows about waiting messages. What expires without a consumer is no movement."""
+    if absent := is_absent(symptom, snapshot, seen=trust.consumed):
+        waited_s = lasting_s(snapshot.history.ready, lambda count: count > symptom.max_messages)
+        if snapshot.history.pushed and not snapshot.consumers:
+            waited_s = min(waited_s, still_s(snapshot.history.pushed))
+    elif snapshot.depth <= symptom.max_messages or snapshot.unacked != 0 or snapshot.consumers is None:
         return []
-    waited_s = min(over_limit_s(symptom, snapshot), lasting_s(snapshot.history.unacked, lambda count: count == 0))
-    # What was taken before the last delivery is none of what left without one.
-    waited_s = min(waited_s, _undelivered_s(snapshot)) if snapshot.deliveries is not None else waited_s
-    waited_s = min(untouched_s(snapshot, waited_s), trust.steady_s)
-    if snapshot.consumers:
+    else:
+        waited_s = min(over_limit_s(symptom, snapshot), lasting_s(snapshot.history.unacked, lambda count: count == 0))
+        # What was taken before the last delivery is none of what left without one.
+        waited_s = min(waited_s, _undelivered_s(symptom, snapshot)) if snapshot.deliveries is not None else waited_s
+    # A node that was lost looks like an expiry where the nodes can't be seen. Beside others' consumers earlier looks count.
+    is_sure = absent if snapshot.consumers else bool(snapshot.nodes)
+    waited_s = min(waited_s if is_sure else untouched_s(snapshot, waited_s), trust.steady_s)
+    if snapshot.consumers and not absent:
         return _find_unserved(terms.with_deadline(symptom, StallKind.UNSERVED), snapshot, waited_s)
     return _find_gone(terms.with_deadline(symptom, StallKind.GONE), snapshot, trust, terms, waited_s)
 
@@ -313,10 +326,7 @@ def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: T
         lasted_s = min(waited_s, trust.gone_s)
         why = gone.fill(count=waiting, seconds=_shown_s(lasted_s))
         row = Row(Proof.GONE, why, lasted_s, symptom.for_s, kind=StallKind.GONE)
-        scaled = Text(
-            "no consumer is required (`min_consumers: 0`): applications scaled to zero and nightly workers look like this"
-        )
-        return [row if terms.min_consumers else replace(row, against=scaled)]
+        return [replace(row, against=_doubt_gone(symptom, snapshot, terms, lasted_s))]
     if not is_young(snapshot) or trust.unconsumed:
         return []
     nobody = Text(
@@ -326,6 +336,18 @@ def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: T
     young = Text("RabbitMQ started {age} ago, and the queue may never have had a consumer: dead-letter queues look like this")
     why, against = nobody.fill(count=waiting, seconds=_shown_s(waited_s)), young.fill(age=duration(snapshot.nodes_up_s or 0.0))
     return [Row(Proof.PERHAPS, why, waited_s, symptom.for_s + MORE_S, against=against, kind=StallKind.GONE)]
+
+
+def _doubt_gone(symptom: Symptom, snapshot: QueueSnapshot, terms: Terms, lasted_s: float) -> Phrase:
+    if not terms.min_consumers:
+        return Text(
+            "no consumer is required (`min_consumers: 0`): applications scaled to zero and nightly workers look like this"
+        )
+    if not symptom.names_queue and not terms.has_seen(symptom.users):
+        return Text("the alert names the queue, and no consumer of `users` was ever seen there: it may be somebody else's")
+    if snapshot.unacked and not snapshot.consumers and lasting_s(snapshot.history.unacked, bool) >= lasted_s:
+        return _say_unseen(snapshot)
+    return ""
 
 
 def was_consumed(snapshot: QueueSnapshot, trust: Trust) -> bool:

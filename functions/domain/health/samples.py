@@ -83,6 +83,19 @@ def rises_in_both_halves(counter: Samples) -> bool:
     return bool(rise_of(counter[: middle + 1]) and rise_of(counter[middle:]))
 
 
+def count_own(symptom: Symptom, snapshot: QueueSnapshot) -> int | None:
+    """The queue's consumers: those of `users` where these are named and the user of each is known, otherwise all."""
+    if not symptom.users or snapshot.owners is None:
+        return snapshot.consumers
+    return sum(owner in symptom.users for owner in snapshot.owners)
+
+
+def is_absent(symptom: Symptom, snapshot: QueueSnapshot, *, seen: bool) -> bool:
+    """Whether messages wait, and the application that was `seen` to consume them is away, whoever else takes some."""
+    waits, is_known = (snapshot.ready or 0) > symptom.max_messages, symptom.users and snapshot.owners is not None
+    return bool(waits and seen and is_known and not count_own(symptom, snapshot))
+
+
 def find_movement(symptom: Symptom, snapshot: QueueSnapshot) -> Phrase | None:
     """What was processed just now, if anything."""
     within_s = max(RECENT_S, 2 * spacing_s(snapshot.ack_samples))  # a working queue processes something in this time
@@ -108,12 +121,11 @@ def untouched_s(snapshot: QueueSnapshot, lasted_s: float) -> float:
     return untouched_s if gone <= 2 * max(steps_of(published), default=0) else 0.0
 
 
-def is_going_round(snapshot: QueueSnapshot, for_s: float) -> bool:
-    """Whether for all of `for_s` messages were redelivered and none was acknowledged: a loop of crashes or requeues."""
-    history = snapshot.history
-    if not (history.deliveries and history.redeliveries and snapshot.ack_samples):
-        return False
-    if min(still_s(snapshot.ack_samples), lasting_s(snapshot.depth_samples, bool)) < for_s:
-        return False
-    again = within(drop_gaps(history.redeliveries), for_s)
-    return rises_in_both_halves(again) and 2 * rise_of(again) >= rise_within(history.deliveries, for_s)
+def find_round_s(snapshot: QueueSnapshot, deadline_s: float) -> float:
+    """For how long messages have been there without any being acknowledged, if at least half of what was delivered meanwhile
+    (within `deadline_s`) had been delivered before: a loop of crashes or requeues, however slow. 0 if not."""
+    # The counter is absent until the first message is acknowledged.
+    unacked_s = still_s(snapshot.ack_samples) if snapshot.ack_samples else deadline_s
+    lasted_s = min(unacked_s, lasting_s(snapshot.depth_samples, bool), deadline_s)
+    again, all_ = (rise_within(counter, lasted_s) for counter in (snapshot.history.redeliveries, snapshot.history.deliveries))
+    return lasted_s if again and 2 * again >= all_ > 0 else 0.0

@@ -103,13 +103,14 @@ class Looks(Struct, frozen=True, omit_defaults=True):
 
     unsure_at: float | None = None  # the time of the first check in a row that was unsure whether it is stuck
     nodes: str = ""  # a digest of the names of the running nodes
+    unread_at: float | None = None  # the first check in a row that could not read all of it
     steady_at: float | None = None  # older samples are unreliable: a node was away, came or left, or a counter fell
     deliveries: int | None = None
-    consumed: bool = False  # whether a consumer was ever seen, or the alert's history has one
+    consumed: bool = False  # whether a consumer (of `users`) was ever seen, or the alert's history has one
     acked: bool = False  # whether a message was ever acknowledged, by its counter or the alert's history
     unconsumed: bool = False  # the alert's history says that nobody consumed it in the last day
     polled: bool = False  # whether its messages are taken by basic.get, without any consumer
-    left_at: float | None = None  # since when it has been without the consumers that an earlier check saw
+    left_at: float | None = None  # since when it has been without the consumers (of `users`) that an earlier check saw
     redeliveries: int | None = None
     left: int | None = None  # how many more returns its messages survived then, where there is a limit
     oldest_from: float | None = None  # since when its oldest message has been the same

@@ -63,6 +63,7 @@ class QueueStalls(Struct, frozen=True, omit_defaults=True):
     doubted: tuple[StallKind, ...] = ()
     """A person said of a restart for such a standstill that the application was healthy: until one ends by itself, people are
     asked."""
+    users: tuple[str, ...] = ()  # those of the runbook's `users` that were seen to consume it
 
     def of_kind(self, kind: StallKind) -> list[Stall]:
         """Its stalls of this kind, the longest first."""

@@ -3,10 +3,21 @@
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.health.looks import SAMPLE_LATE_S, judge
-from functions.domain.health.rows import Trust
+from functions.adapters.symptoms.rabbitmq import to_queue
+from functions.domain.health.looks import SAMPLE_LATE_S, judge, judge_health
+from functions.domain.health.rows import Terms, Trust
 from functions.domain.model.codes import Health, Proof
-from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples, Unknown
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import (
+    Channel,
+    QueueHistory,
+    QueueSnapshot,
+    QueueStalls,
+    Samples,
+    Stall,
+    StallKind,
+    Unknown,
+)
 from functions.domain.model.runbooks import Symptom
 from tests.support.recorded import RABBITMQ, read_looks
 
@@ -217,6 +228,66 @@ def test_the_queue_as_a_whole_shows_what_lasted_all_of_for(seen, expected):
         assert judge(over, seen, Trust()).health is Health.WELL, "so many may wait"
 
 
+MAILERS = Symptom("rabbitmq", {"queue": "mail"}, users=("mail",))
+CHOSEN = replace(MAILERS, keys={"queue": "${labels.queue}"})
+SEEN = Trust(consumed=True)
+TAKEN = QueueHistory(rising(-1), flat(0), rising(), flat(0), rising(), flat(7))
+"""A stranger takes one every 5 s by basic.get, and nothing was pushed for two minutes."""
+
+
+def taken(**changes) -> QueueSnapshot:
+    """The application is dead, and a stranger takes its messages by basic.get."""
+    history = replace(TAKEN, unacked=tuple((at, int(at) // 5 % 2) for at, _ in flat(0)))
+    seen = still(ready=999, unacked=1, consumers=0, channels=(), owners=(), ack_samples=rising(), depth_samples=rising(-1))
+    return replace(seen, **{"history": history, "nodes": ("a",), **changes})
+
+
+STRANGERS = replace(TAKEN, pushed=rising())
+GONE, LIKELY_GONE = (Health.ILL, Proof.GONE), (Health.LIKELY, Proof.GONE)
+
+
+@pytest.mark.parametrize(
+    ("seen", "symptom", "trust", "terms", "expected"),
+    [
+        pytest.param(taken(), MAILERS, SEEN, Terms(), GONE, id="a stranger takes by basic.get"),
+        pytest.param(taken(), MAILERS, Trust(), Terms(), Health.WELL, id="it may be the application that takes by basic.get"),
+        pytest.param(taken(), replace(MAILERS, users=()), SEEN, Terms(), Health.WELL, id="without `users` nobody is a stranger"),
+        pytest.param(taken(owners=None), MAILERS, SEEN, Terms(), Health.WELL, id="whose consumers they are is not known"),
+        pytest.param(taken(owners=("mail",), consumers=1), MAILERS, SEEN, Terms(), Health.WELL, id="the application is back"),
+        pytest.param(taken(owners=("b",), consumers=1), MAILERS, replace(SEEN, gone_s=60.0), Terms(), GONE,
+            id="a stranger consumes"),
+        pytest.param(taken(owners=("b",), consumers=1), MAILERS, replace(SEEN, gone_s=0.0), Terms(), Health.UNSURE,
+            id="a stranger consumes, and the application may have left just now"),
+        pytest.param(taken(), CHOSEN, SEEN, Terms(), LIKELY_GONE, id="the alert chose the queue"),
+        pytest.param(taken(), CHOSEN, SEEN, Terms(learned=QueueStalls(0.0, users=("mail",))), GONE, id="whose users were seen"),
+        pytest.param(taken(), CHOSEN, SEEN, Terms(learned=QueueStalls(0.0, users=("b",))), LIKELY_GONE, id="others were seen"),
+        pytest.param(taken(), MAILERS, SEEN, Terms(0), LIKELY_GONE, id="no consumer is required"),
+        pytest.param(taken(history=replace(TAKEN, unacked=flat(1))), MAILERS, SEEN, Terms(), LIKELY_GONE,
+            id="one is held all the time: its consumer may have been cancelled"),
+    ],
+)  # fmt: skip
+def test_a_stranger_neither_proves_nor_disproves_that_the_application_is_gone(seen, symptom, trust, terms, expected):
+    """By what was pushed and by whose consumers are there. A queue of somebody else is never proved."""
+    judged = judge(symptom, seen, trust, terms)
+    assert (judged.health, judged.proof) == (expected if isinstance(expected, tuple) else (expected, None)), str(judged.why)
+
+
+@pytest.mark.parametrize("depths", [flat(20), tuple((at, 28 + int(at) // 5 % 3) for at, _ in flat(0))], ids=["max-length", "TTL"])
+def test_what_expires_where_there_is_no_consumer_is_no_movement(depths: Samples) -> None:
+    """A dead consumer before a length limit or a TTL of 30 s; where no node can be seen, one may have been lost."""
+    history = QueueHistory(depths, flat(0), flat(7), flat(0), rising(5), flat(7))
+    seen = still(ready=28, unacked=0, consumers=0, depth_samples=depths, history=history, nodes=("a",))
+    assert (judge(SYMPTOM, seen, Trust()).health, judge(SYMPTOM, replace(seen, nodes=()), Trust()).health) == (
+        Health.ILL, Health.UNSURE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("unread_s", "health"), [(29.0, Health.UNSURE), (30.0, Health.UNKNOWN)])
+def test_what_can_not_be_read_yet_counts_for_how_long_it_could_not(unread_s: float, health: Health) -> None:
+    """A consumer that came just before a look is no missing agent, however old the suspicion is."""
+    assert judge(SYMPTOM, still(ready=5, unacked=0, blind=LATE), Trust(unsure_s=900.0, unread_s=unread_s)).health is health
+
+
 STANDS = "nothing was delivered or acknowledged for 120 s"
 NO_TAG = "its consumers' channels can't be seen: RabbitMQ's user lacks the tag `monitoring`"
 IDLE = [channel(name=f"w-{n}", id=f"w {n}", work=flat(9, since_s=10.0 + 50 * n, before=8)) for n in range(5)]
@@ -255,22 +326,46 @@ def test_people_are_told_what_stands_still_and_why_it_is_no_proof(seen, said, ag
         pytest.param({"depth": flat(1, since_s=55)}, Health.UNSURE, id="it was empty 55 s ago"),
         pytest.param({"deliveries": rising(20)}, Health.GOING_ROUND, id="each second one"),
         pytest.param({"redeliveries": twice(30, 5), "deliveries": twice(30, 5)}, Health.GOING_ROUND, id="one in each half"),
+        pytest.param({"acks": ()}, Health.GOING_ROUND, id="none ever was acknowledged"),
+        pytest.param({"redeliveries": twice(60), "deliveries": twice(60)}, Health.UNSURE, id="one, just before `for`"),
+        pytest.param({"redeliveries": twice(50), "deliveries": twice(50)}, Health.GOING_ROUND, id="one within `for`"),
         pytest.param({"deliveries": rising(21)}, Health.UNSURE, id="fewer: it mostly delivers new ones"),
         pytest.param({"deliveries": ()}, Health.UNSURE, id="deliveries are not counted"),
         pytest.param({"redeliveries": ()}, Health.UNSURE, id="redeliveries are not counted"),
-        pytest.param({"redeliveries": flat(500, since_s=25.0)}, Health.UNSURE, id="only in the second half of `for`"),
-        pytest.param({"redeliveries": flat(500, since_s=30.0)}, Health.UNSURE, id="only in the first half of `for`"),
+        pytest.param({"redeliveries": flat(500, since_s=65.0)}, Health.UNSURE, id="before `for`"),
     ],
 )
 def test_messages_go_round_while_at_least_half_of_what_is_delivered_had_been_before(changes, expected):
-    """For all of `for`, in both of its halves, and none is acknowledged."""
+    """None is acknowledged for all of `for`, however seldom they come back: a loop of 70 s shows one within 60 s."""
     samples = {"depth": flat(1), "acks": flat(6), "deliveries": rising(), "redeliveries": rising(), **changes}
     history = QueueHistory(flat(0), flat(1), samples["deliveries"], samples["redeliveries"])
     seen = queue(depth=1, ready=0, unacked=1, depth_samples=samples["depth"], ack_samples=samples["acks"], history=history)
     assert judge(SYMPTOM, seen, Trust()).health is expected
-    twice_again = QueueHistory(flat(0), flat(1), twice(35, 5), twice(35, 5))
-    seen = queue(depth=1, ready=0, unacked=1, depth_samples=flat(1), ack_samples=flat(6), history=twice_again)
-    assert judge(replace(SYMPTOM, for_s=70.0), seen, Trust()).health is Health.GOING_ROUND, "halves of 70 s overlap, too"
+    assert (judge(SYMPTOM, replace(seen, blind=LATE), Trust()).health is Health.GOING_ROUND) is (expected is Health.GOING_ROUND)
+
+
+@pytest.mark.parametrize("learned_s", [0.0, 90.0], ids=["fresh", "three stalls"])
+@pytest.mark.parametrize("period", [5, 30, 40, 45, 50, 58, 70, 100])
+def test_no_crash_loop_is_silent_for_longer_than_its_deadline(period: int, learned_s: float) -> None:
+    """A consumer that takes the message and crashes every `period` seconds: at each look that comes when the last said, until
+    somebody is told, 15 s after the deadline at the latest."""
+    terms = Terms(learned=QueueStalls(0.0, (Stall(StallKind.HELD, NOW, learned_s),) * 3 if learned_s else ()))
+    deadline_s, at, looks = max(60.0, 1.5 * learned_s), 5.0, QueueState(to_queue("/", "mail"), "mail", NOW)
+    while True:
+        grid = [5.0 * step for step in range(-30, int(at // 5) + 1)]  # what the broker has collected by then
+        taken = tuple((NOW + when, 9 + max(0, int(when // period) + 1)) for when in grid)
+        again = tuple((when, max(0, count - 10)) for when, count in taken)
+        begun = tuple((NOW + when, int(when >= 0)) for when in grid)
+        held = channel(id=f"c{at // period} (1)", work=tuple((NOW + when, int(when >= at - at % period)) for when in grid))
+        history = QueueHistory(flat(0), begun, taken, again, begun)
+        seen = queue(at=NOW + at, depth=1, ready=0, unacked=1, depth_samples=begun, history=history, channels=(held,))
+        seen = replace(seen, ack_samples=tuple((NOW + when, 9) for when in grid), redeliveries=again[-1][1], nodes=("a",))
+        judged, looks = judge_health(SYMPTOM, seen, looks, NOW + at, terms)
+        if judged.health in (Health.ILL, Health.LIKELY, Health.GOING_ROUND):
+            break
+        assert judged.health is Health.UNSURE, f"{at} s: {judged.why}"
+        at += judged.again_in_s
+        assert at <= deadline_s + 15.0
 
 
 @pytest.mark.parametrize(

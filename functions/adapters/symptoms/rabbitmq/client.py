@@ -126,8 +126,8 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
 
 
 def _is_worth_asking(snapshot: QueueSnapshot) -> bool:
-    """Whether it is worth another round trip: a message is held, or messages wait and none was delivered recently."""
-    return bool(snapshot.unacked or (snapshot.ready and not rise_within(snapshot.history.deliveries, RECENT_S)))
+    """Whether it is worth another round trip: a message is held, or messages wait and no consumer was given one recently."""
+    return bool(snapshot.unacked or (snapshot.ready and not rise_within(snapshot.history.pushed, RECENT_S)))
 
 
 def add_details(looks: Mapping[str, Look], ask: Ask) -> dict[str, QueueSnapshot]:
