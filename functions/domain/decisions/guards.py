@@ -14,7 +14,7 @@ from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, In
 from functions.domain.model.observations import MAX_SKEW_S, Execution, ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Freeze
 from functions.domain.texts.words import REASONS, duration, worded
-from functions.runtime.text import Text, join, named
+from functions.runtime.text import Phrase, Text, join, named
 
 SAME_CAUSE_S = 60.0  # an alert that began up to this long after a restart ended has the same cause as that restart
 ESCALATION_HOLDS_S = 86400.0
@@ -123,17 +123,32 @@ def running(context: GuardContext) -> Decision | None:
     if age_s > context.runbook.restart.max_run_s:
         return hold(Reason.ZOMBIE_EXECUTION, describe_zombie(execution, age_s), execution=execution)
     detail = Text("execution {id} is already running", id=execution.id)
+    if not _concerns(context, execution):
+        return hold(Reason.JOB_BUSY, detail, again_in_s=context.runbook.verify.every_s, execution=execution)
     return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, detail, execution=execution)
 
 
-GOES_ON = Text("its command may still be running (over SSH)")
+def _concerns(context: GuardContext, execution: Execution) -> bool:
+    """Whether a run is a restart of what hangs: of all hosts, or of one that holds messages where it is known who does."""
+    hosts = {channel.host for judgement, _ in context.judged for channel in judgement.held_by}
+    return not execution.host or not hosts or execution.host in hosts
+
+
+LOOK = Text("Look on the node whether the job's command still runs, such as with `ps -ef`, and end it there if it hangs.")
+
+
+def say_unstopped(execution: Execution) -> Phrase:
+    """What may still run of an execution that has ended; empty if nothing may."""
+    may_run = Text("its command may still run on {host}", host=execution.host or Text("the job's nodes"))
+    return may_run if execution.may_still_run else ""
 
 
 def unstopped(context: GuardContext) -> Decision | None:
-    """Wait until `max_run` is over since the start of a run that the runner ended, and whose command may go on."""
+    """I20: wait until `max_run` is over since the start of a run that has ended, and whose command may still run."""
     history, max_run_s = context.history, context.runbook.restart.max_run_s
-    runs = (run for run in history.executions if run.may_go_on and history.running_s(run) <= max_run_s)
-    execution = next(runs, None)
+    over = {run.id for run in context.incident.executions if run.over}  # each look learns it of one run
+    runs = (run for run in history.executions if run.may_still_run and run.id not in over)
+    execution = next((run for run in runs if history.running_s(run) <= max_run_s), None)
     if execution is None:
         return None
     well = symptom(context)
@@ -141,8 +156,8 @@ def unstopped(context: GuardContext) -> Decision | None:
         return well
     ended = Text("execution {id} ended as {status}", id=execution.id, status=worded(execution.status))
     waits = Text("nothing is started until {age} after its start", age=duration(max_run_s))
-    detail = join((ended, GOES_ON, waits))
-    return hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=context.runbook.verify.every_s, execution=execution)
+    detail = join((ended, say_unstopped(execution), waits))
+    return hold(Reason.ZOMBIE_EXECUTION, detail, context.runbook.verify.every_s, execution=execution, remedy=LOOK)
 
 
 def describe_zombie(execution: Execution | None, running_s: float) -> Text:
@@ -184,7 +199,7 @@ def runner_clock(context: GuardContext) -> Decision | None:
 def just_restarted(context: GuardContext) -> Decision | None:
     """Verify a restart that was not yet verified for this alert, instead of restarting again."""
     history, incident = context.history, context.incident
-    last = next(iter(_ended_restarts(history)), None)
+    last = next((restart for restart in _ended_restarts(history) if _concerns(context, restart)), None)
     if last is None or context.approved:
         return None
     if incident.restarts:

@@ -17,7 +17,7 @@ from functions.domain.health.looks import Judgement, before_restart
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.codes import UNKNOWN, Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
-from functions.domain.model.incidents import UNCLEAR, CardKind, Doubt, PastAttempt, QueueState
+from functions.domain.model.incidents import UNCLEAR, CardKind, Doubt, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
 from functions.runtime.text import Text, join
 
@@ -88,8 +88,7 @@ def evaluate_guards(turn: Turn) -> None:
 
 def _hold(turn: Turn, decision: Decision) -> None:
     """Hold. What is healthy after a restart need not be told as a failure: it is verified, whatever helped."""
-    ran = (past for past in reversed(turn.incident.tries) if past.execution is not None and not past.execution.refused)
-    last = next(ran, None)
+    last = _last_run(turn.incident)
     if decision.reason is not Reason.SYMPTOM_GONE or last is None:
         if not turn.incident.told or decision.reason is not Reason.SYMPTOM_GONE or _is_over(turn, well=True):
             return endings.handle_hold(turn, decision)
@@ -100,6 +99,11 @@ def _hold(turn: Turn, decision: Decision) -> None:
     turn.forget_followed()
     turn.answer(Action.HELD, None)
     turn.enter(Phase.VERIFYING)
+
+
+def _last_run(incident: Incident) -> PastAttempt | None:
+    """The last attempt that ran."""
+    return next((past for past in reversed(incident.tries) if past.execution is not None and not past.execution.refused), None)
 
 
 def _is_over(turn: Turn, *, well: bool) -> bool:
@@ -119,9 +123,9 @@ def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement,
     within_s = turn.runbook.restart.start_within_s
     not_after = history.runner_now + within_s
     holder = turn.runbook.restart.holder
-    host = find_only_host(holder, judged)
-    if any(past.holder_host == host and past.execution is not None and past.execution.failed for past in turn.incident.tries):
-        host = ""  # the job could not be limited to it; without the option all hosts are restarted
+    last = _last_run(turn.incident)
+    failed_host = last.holder_host if last and last.execution and last.execution.failed else ""
+    host = (find_only_host(holder, judged) or failed_host) if holder else ""  # what failed on one host never runs on all
     if holder is not None and turn.document.target is not None:  # written for other runbooks, perhaps
         turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))
     queues = tuple(map(partial(_note_proof, turn), turn.incident.queues, judged))
@@ -161,7 +165,11 @@ def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
         others = (restart for restart in guards.count_as_restarts(history) if restart.id != execution.id)
         earlier = sum((restart.runner_started_at or 0.0) >= began_at - guards.SAME_CAUSE_S for restart in others)
         turn.change(restarts=max(incident.restarts, earlier))
-    turn.change_run(adopted=not own, holder_host=incident.run.holder_host if own else "")
+    if host := execution.host or (incident.run.holder_host if own else ""):  # it ends what this host's channels held, no more
+        queues = turn.incident.queues
+        held_by = (tuple(channel for channel in state.held_by if channel.host == host) for state in queues)
+        turn.change(queues=tuple(replace(state, held_by=held) for state, held in zip(queues, held_by, strict=True)))
+    turn.change_run(adopted=not own, holder_host=host)
     _follow(turn, execution, Action.RESTARTED if own else Action.ADOPTED, reason=reason)
 
 
