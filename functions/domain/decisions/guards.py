@@ -111,20 +111,18 @@ def own_execution(context: GuardContext) -> Decision | None:
 
 
 def running(context: GuardContext) -> Decision | None:
-    """Holds for `already_running`, `zombie_execution`, and `job_busy` for a later start of the same restart."""
+    """Holds for `already_running`, `zombie_execution`, and `job_busy` for a later start, or a restart of another host."""
     history = context.history
     unfinished = [execution for execution in history.executions if not execution.ended]
     execution = min(unfinished, key=lambda execution: execution.scheduled, default=None)
     if execution is None:
         return None
-    if execution.scheduled:
-        return _hold_as_scheduled(context, execution)
+    if execution.scheduled or not _concerns(context, execution):
+        return _hold_as_busy(context, execution)
     age_s = history.running_s(execution)
     if age_s > context.runbook.restart.max_run_s:
         return hold(Reason.ZOMBIE_EXECUTION, describe_zombie(execution, age_s), execution=execution)
     detail = Text("execution {id} is already running", id=execution.id)
-    if not _concerns(context, execution):
-        return hold(Reason.JOB_BUSY, detail, again_in_s=context.runbook.verify.every_s, execution=execution)
     return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, detail, execution=execution)
 
 
@@ -166,23 +164,22 @@ def describe_zombie(execution: Execution | None, running_s: float) -> Text:
 
 
 def job_busy(context: GuardContext) -> Decision | None:
-    """Wait for another run of the job. One that can no longer end by itself is named: people have to abort it."""
+    """Wait for another run of the job."""
     execution = next(iter(context.history.others), None)
-    if execution is None:
-        return None
-    if execution.scheduled:
-        return _hold_as_scheduled(context, execution)
+    return None if execution is None else _hold_as_busy(context, execution)
+
+
+def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
+    """Wait for a run. One that can no longer end by itself is named: people have to abort it."""
     age_s, every_s = context.history.running_s(execution), context.runbook.verify.every_s
+    if execution.scheduled:
+        detail = Text("execution {id} of the same job is waiting to start", id=execution.id)
+        return hold(Reason.JOB_BUSY, detail, again_in_s=every_s, execution=execution)
     detail = Text("execution {id} of the same job has been running for {age}", id=execution.id, age=duration(age_s))
     if age_s <= context.runbook.restart.max_run_s:
         return hold(Reason.JOB_BUSY, detail, again_in_s=every_s, execution=execution)
     remedy = Text("Abort the execution in {runner}; Unstick restarts as soon as the job is free.", runner=context.rules.runner)
     return hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=every_s, execution=execution, remedy=remedy)
-
-
-def _hold_as_scheduled(context: GuardContext, execution: Execution) -> Decision:
-    detail = Text("execution {id} of the same job is waiting to start", id=execution.id)
-    return hold(Reason.JOB_BUSY, detail, again_in_s=context.runbook.verify.every_s, execution=execution)
 
 
 def runner_clock(context: GuardContext) -> Decision | None:

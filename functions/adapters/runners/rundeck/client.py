@@ -184,17 +184,18 @@ def _note_over(to: answers.Connection, history: ExecutionHistory, rows: list[Map
 
 def _is_over(to: answers.Connection, row: Mapping[str, Any], tag: str) -> bool:
     """Whether the log of each node of this run says so, or the node has a terminal, or there was no node. What can't be read says
-    nothing. A node counts as succeeded before the run was aborted or timed out (recorded), so that says nothing either."""
+    nothing."""
+    listed, succeeded = answers.nodes_of(row, "failedNodes"), answers.nodes_of(row, "successfulNodes")
+    done = succeeded if row.get("status") == "failed" else []
     try:
-        entries = answers.mappings(answers.ask(to, "GET", _output_path(str(row["id"]))).object().get("entries"))
-        listed = {str(node) for key in ("failedNodes", "successfulNodes") for node in row.get(key) or ()}
-        if not listed:  # Rundeck doesn't know on which nodes it ran, unless it ran on none
+        answer = answers.ask(to, "GET", f"execution/{row['id']}/output?lastlines={OUTPUT_LINES}")
+        entries = answers.mappings(answer.object().get("entries"))
+        if not (listed or succeeded):  # Rundeck doesn't know on which nodes it ran, unless it ran on none
             return row.get("status") == "failed" and any(NO_NODES in str(entry.get("log")) for entry in entries)
-        wrote: dict[str, list[str]] = {node: [] for node in listed}
+        wrote: dict[str, list[str]] = {node: [] for node in (*listed, *succeeded)}
         for entry in entries:
             if "stepctx" in entry:
                 wrote.setdefault(str(entry.get("node")), []).extend(str(entry.get("log")).splitlines())
-        done = row.get("successfulNodes") or () if row.get("status") == "failed" else ()
         left = sorted(node for node, lines in wrote.items() if node not in done and not _has_ended(lines, tag))
         nodes = answers.read_nodes(to, str(row.get("project")), f"name: {','.join(left)}") if left else {}
         return all(answers.has_terminal(nodes.get(node, {})) for node in left)
@@ -259,13 +260,9 @@ def read_evidence(settings: Rundeck, execution: str, *, partial: bool, timeout_s
     return run, _read_output(to, run.id) if run.ended or partial else None
 
 
-def _output_path(execution: str) -> str:
-    return f"execution/{execution}/output?lastlines={OUTPUT_LINES}"
-
-
 def _read_output(to: answers.Connection, execution: str) -> tuple[NodeOutput, ...] | None:
     """The last lines of the job's output by node, unchanged; None while Rundeck doesn't have all of them yet."""
-    body = answers.ask(to, "GET", _output_path(execution)).object()
+    body = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={OUTPUT_LINES}").object()
     if body.get("pending"):
         return None
     lines: dict[str, list[str]] = {}
