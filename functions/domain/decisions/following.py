@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from functions.domain.decisions import endings
-from functions.domain.decisions.guards import LOOK, decide, describe_zombie, say_unstopped, unstopped
+from functions.domain.decisions.guards import GOES_ON, LOOK, decide, describe_zombie, unstopped
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import (
     SAME_AGAIN,
@@ -72,7 +72,7 @@ def _explain_failure(execution: Execution) -> Decision:
         reason, ended = Reason.ABORTED, Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
     elif execution.may_still_run:
         reason = Reason.ZOMBIE_EXECUTION
-    return hold(reason, join((ended, say_unstopped(execution))), remedy=LOOK if execution.may_still_run else "")
+    return hold(reason, join((ended, GOES_ON)), remedy=LOOK) if execution.may_still_run else hold(reason, ended)
 
 
 def _why_unseen(turn: Turn) -> Unknown | None:

@@ -14,7 +14,7 @@ from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, In
 from functions.domain.model.observations import MAX_SKEW_S, Execution, ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Freeze
 from functions.domain.texts.words import REASONS, duration, worded
-from functions.runtime.text import Phrase, Text, join, named
+from functions.runtime.text import Text, join, named
 
 SAME_CAUSE_S = 60.0  # an alert that began up to this long after a restart ended has the same cause as that restart
 ESCALATION_HOLDS_S = 86400.0
@@ -132,13 +132,8 @@ def _concerns(context: GuardContext, execution: Execution) -> bool:
     return not execution.host or not hosts or execution.host in hosts
 
 
+GOES_ON = Text("its command may still run on the job's nodes")
 LOOK = Text("Look on the node whether the job's command still runs, such as with `ps -ef`, and end it there if it hangs.")
-
-
-def say_unstopped(execution: Execution) -> Phrase:
-    """What may still run of an execution that has ended; empty if nothing may."""
-    may_run = Text("its command may still run on {host}", host=execution.host or Text("the job's nodes"))
-    return may_run if execution.may_still_run else ""
 
 
 def unstopped(context: GuardContext) -> Decision | None:
@@ -154,7 +149,7 @@ def unstopped(context: GuardContext) -> Decision | None:
         return well
     ended = Text("execution {id} ended as {status}", id=execution.id, status=worded(execution.status))
     waits = Text("nothing is started until {age} after its start", age=duration(max_run_s))
-    detail = join((ended, say_unstopped(execution), waits))
+    detail = join((ended, GOES_ON, waits))
     return hold(Reason.ZOMBIE_EXECUTION, detail, context.runbook.verify.every_s, execution=execution, remedy=LOOK)
 
 

@@ -323,7 +323,6 @@ FAILED_ROW = {"status": "failed", "project": "demo", "failedNodes": ["n1"]}
         ([step("restarting")], {"status": "aborted"}, False),
         ([step("unstick inc.2 ended 0")], {}, False),  # of another attempt
         ([CODE], {"failedNodes": ["n1", "n2"]}, False),
-        ([CODE, step("restarting", "n2")], {}, False),
         ([CODE], {"status": "timedout", "successfulNodes": ["n2"]}, False),
         ([MARK], {"status": "other", "customStatus": "incomplete", "failedNodes": ()}, False),
         (Unavailable("Rundeck", "answered 500"), {}, False),

@@ -232,13 +232,6 @@ def part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def nodes_of(row: Mapping[str, Any], key: str) -> list[str]:
-    """The names of a run's nodes: `failedNodes` or `successfulNodes`. A node that has succeeded so far when the run is aborted or
-    times out is among the latter (recorded)."""
-    names = row.get(key)
-    return [str(name) for name in names] if isinstance(names, list) else []
-
-
 def options_of(row: Mapping[str, Any]) -> dict[str, str]:
     """The options that a run was started with, without empty values."""
     given = part(part(row, "job"), "options")

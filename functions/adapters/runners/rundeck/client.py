@@ -172,9 +172,8 @@ def _note_over(to: answers.Connection, history: ExecutionHistory, rows: list[Map
     """The history, with whether the command of the newest run that failed is over. Each look reads one log at most."""
     since, failed = history.runner_now - LONG_RUN_S, (run for run in history.executions if run.may_still_run)
     run = next((run for run in failed if (run.runner_ended_at or 0.0) >= since), None)
-    row = next((row for row in rows if run and str(row.get("id")) == run.id and "date-ended" in row), None)
-    to = replace(to, ends=time.monotonic() + to.left_s / 2)
-    if run is None or row is None or not _is_over(to, row, run.tag):
+    row = next((row for row in rows if run and str(row.get("id")) == run.id and "date-ended" in row), {})
+    if run is None or not _is_over(replace(to, ends=time.monotonic() + to.left_s / 2), row, run):
         return history
     over = replace(run, over=True)
     executions = tuple(over if each.id == run.id else each for each in history.executions)
@@ -182,31 +181,27 @@ def _note_over(to: answers.Connection, history: ExecutionHistory, rows: list[Map
     return replace(history, executions=executions, followed=followed)
 
 
-def _is_over(to: answers.Connection, row: Mapping[str, Any], tag: str) -> bool:
-    """Whether the log of each node of this run says so, or the node has a terminal, or there was no node. What can't be read says
-    nothing."""
-    listed, succeeded = answers.nodes_of(row, "failedNodes"), answers.nodes_of(row, "successfulNodes")
-    done = succeeded if row.get("status") == "failed" else []
+def _is_over(to: answers.Connection, row: Mapping[str, Any], run: Execution) -> bool:
+    """Whether the log of each node says so, or the node has a terminal, or there was no node. What can't be read says nothing.
+    A node that has succeeded so far when its run is aborted or times out counts as succeeded (recorded)."""
+    lists = (row.get(key) for key in ("failedNodes", "successfulNodes"))
+    failed, succeeded = (nodes if isinstance(nodes, list) else [] for nodes in lists)
+    has_failed = row.get("status") == "failed"
     try:
-        answer = answers.ask(to, "GET", f"execution/{row['id']}/output?lastlines={OUTPUT_LINES}")
-        entries = answers.mappings(answer.object().get("entries"))
-        if not (listed or succeeded):  # Rundeck doesn't know on which nodes it ran, unless it ran on none
-            return row.get("status") == "failed" and any(NO_NODES in str(entry.get("log")) for entry in entries)
-        wrote: dict[str, list[str]] = {node: [] for node in (*listed, *succeeded)}
-        for entry in entries:
-            if "stepctx" in entry:
-                wrote.setdefault(str(entry.get("node")), []).extend(str(entry.get("log")).splitlines())
-        left = sorted(node for node, lines in wrote.items() if node not in done and not _has_ended(lines, tag))
+        wrote = {output.node: output.text.splitlines() for output in _read_output(to, run.id) or ()}
+        if not (failed or succeeded):  # Rundeck doesn't know on which nodes it ran, unless it ran on none
+            return has_failed and any(NO_NODES in line for lines in wrote.values() for line in lines)
+        left = [node for node in (failed if has_failed else failed + succeeded) if not _has_ended(wrote.get(node, []), run.tag)]
         nodes = answers.read_nodes(to, str(row.get("project")), f"name: {','.join(left)}") if left else {}
-        return all(answers.has_terminal(nodes.get(node, {})) for node in left)
     except (Denied, Unavailable):
         return False
+    return all(answers.has_terminal(nodes.get(node, {})) for node in left)
 
 
 def _has_ended(lines: list[str], tag: str) -> bool:
     """Whether the restart ended on the node that wrote these lines: the shipped jobs say so, or each step that failed does."""
     failed = [line for line in lines if line.startswith(FAILED)]
-    ended = re.compile(rf"unstick {re.escape(tag) if tag else '.*'} ended \d+")
+    ended = re.compile(rf"unstick {re.escape(tag) or '.*'} ended \d+")
     return any(map(ended.fullmatch, lines)) or (bool(failed) and all(map(COMMAND_ENDED.match, failed)))
 
 
