@@ -110,14 +110,15 @@ def test_passive_rundeck_is_tried_again_until_it_is_active(place: Place) -> None
     assert "recovered" in place.cards()
 
 
-def test_a_project_that_was_deleted_is_named(place: Place) -> None:
-    """As a job that is not there, and not as executions that somebody can enable."""
+def test_a_project_that_is_disabled_is_named(place: Place) -> None:
+    """Not as a job that is not there, nor as executions that somebody can enable."""
     place.rundeck.state.deleted_projects.add("demo")
     place.alerted()
     place.later(70.0)
     place.swept()
     said = place.cards()
-    assert "there is no such job, project or execution" in said
+    assert "the project is disabled" in said
+    assert "no such job" not in said
     assert "Enable executions" not in said
 
 

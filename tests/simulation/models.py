@@ -82,6 +82,7 @@ class Run:
             self.not_after,
             self.by,
             scheduled=planned,
+            over=over,
         )
 
 

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from functions.domain.decisions import endings, waiting
-from functions.domain.decisions.guards import GOES_ON, decide, describe_zombie, unstopped
+from functions.domain.decisions.guards import GOES_ON, LOOK, decide, describe_zombie, unstopped
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import (
     SAME_AGAIN,
@@ -30,7 +30,7 @@ from functions.domain.model.incidents import (
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import worded
-from functions.runtime.text import Phrase, Text, join, named
+from functions.runtime.text import Text, join, named
 
 NODE_ANSWERS_S = 60.0  # after a failure, such as of a node that doesn't answer: twice Rundeck's time-out for it
 
@@ -47,8 +47,7 @@ def check_run(turn: Turn) -> None:
         deadline = _started_at(turn.incident) + turn.runbook.restart.max_run_s + verify.within_s + waiting.GRACE_S
         return waiting.wait_for_history(turn, unseen, deadline, tell=unseen_s >= verify.within_s)
     if execution.aborted_by or execution.abandoned:
-        code, why = _explain_failure(execution)
-        return endings.escalate(turn, hold(code, why))
+        return endings.escalate(turn, _explain_failure(execution))
     if execution.refused and not _has_run_before(execution, turn):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, REFUSED_LATE, turn.incident.run.holder_host))
         turn.change(execution=None, tries=tries, restarts=turn.incident.restarts - 1)
@@ -59,20 +58,21 @@ def check_run(turn: Turn) -> None:
     # The job failed. The queue may have recovered anyway; otherwise the next attempt is decided.
     turn.change(phase=Phase.VERIFYING)
     if is_used_up(turn.incident, turn.runbook):
-        return endings.escalate(turn, hold(*_explain_failure(execution)))
+        return endings.escalate(turn, _explain_failure(execution))
     _next_attempt(turn, failed(execution))
 
 
-def _explain_failure(execution: Execution) -> tuple[Reason, Phrase]:
-    """Why an execution that failed or was aborted is handed to people, and the details."""
+def _explain_failure(execution: Execution) -> Decision:
+    """The hold with which an execution that failed or was aborted is handed to people."""
     if execution.abandoned:
         gone = Text("execution {id} is gone and its end was not recorded, so nobody knows how far it got", id=execution.id)
-        return Reason.LEDGER_UNKNOWN, gone
+        return hold(Reason.LEDGER_UNKNOWN, gone)
+    reason, ended = Reason.FAILING, Text("the job ended as {status}", status=worded(execution.status))
     if execution.aborted_by:
-        aborted = Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
-        return Reason.ABORTED, join((aborted, GOES_ON))
-    ended = Text("the job ended as {status}", status=worded(execution.status))
-    return (Reason.ZOMBIE_EXECUTION, join((ended, GOES_ON))) if execution.may_go_on else (Reason.FAILING, ended)
+        reason, ended = Reason.ABORTED, Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
+    elif execution.may_still_run:
+        reason = Reason.ZOMBIE_EXECUTION
+    return hold(reason, join((ended, GOES_ON)), remedy=LOOK) if execution.may_still_run else hold(reason, ended)
 
 
 def _why_unseen(turn: Turn) -> Unknown | None:
@@ -120,7 +120,8 @@ def _note_execution(turn: Turn) -> Execution | None:
     current = history.followed or next((execution for execution in history.executions if execution.id == before.id), before)
     # The history may lag, so remember a retry instead of looking it up again.
     retried = before.retry_of_restart or (current.id != before.id and not before.late)
-    current = replace(current, tag=current.tag or before.tag, retry_of_restart=retried)
+    over = current.over or (before.over and current.id == before.id)  # a log may be unreadable the next time
+    current = replace(current, tag=current.tag or before.tag, retry_of_restart=retried, over=over)
     turn.change(execution=current)
     return current
 

@@ -110,14 +110,14 @@ def own_execution(context: GuardContext) -> Decision | None:
 
 
 def running(context: GuardContext) -> Decision | None:
-    """Holds for `already_running`, `zombie_execution`, and `job_busy` for a later start of the same restart."""
+    """Holds for `already_running`, `zombie_execution`, and `job_busy` for a later start, or a restart of another host."""
     history = context.history
     unfinished = [execution for execution in history.executions if not execution.ended]
     execution = min(unfinished, key=lambda execution: execution.scheduled, default=None)
     if execution is None:
         return None
-    if execution.scheduled:
-        return _hold_as_scheduled(context, execution)
+    if execution.scheduled or not _concerns(context, execution):
+        return _hold_as_busy(context, execution)
     age_s = history.running_s(execution)
     if age_s > context.runbook.restart.max_run_s:
         return hold(Reason.ZOMBIE_EXECUTION, describe_zombie(execution, age_s), execution=execution)
@@ -125,14 +125,22 @@ def running(context: GuardContext) -> Decision | None:
     return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, detail, execution=execution)
 
 
-GOES_ON = Text("its command may still be running (over SSH)")
+def _concerns(context: GuardContext, execution: Execution) -> bool:
+    """Whether a run is a restart of what hangs: of all hosts, or of one that holds messages where it is known who does."""
+    hosts = {channel.host for judgement, _ in context.judged for channel in judgement.held_by}
+    return not execution.host or not hosts or execution.host in hosts
+
+
+GOES_ON = Text("its command may still run on the job's nodes")
+LOOK = Text("Look on the node whether the job's command still runs, such as with `ps -ef`, and end it there if it hangs.")
 
 
 def unstopped(context: GuardContext) -> Decision | None:
-    """Wait until `max_run` is over since the start of a run that the runner ended, and whose command may go on."""
+    """I20: wait until `max_run` is over since the start of a run that has ended, and whose command may still run."""
     history, max_run_s = context.history, context.runbook.restart.max_run_s
-    runs = (run for run in history.executions if run.may_go_on and history.running_s(run) <= max_run_s)
-    execution = next(runs, None)
+    over = {run.id for run in context.incident.executions if run.over}  # each look learns it of one run
+    runs = (run for run in history.executions if run.may_still_run and run.id not in over)
+    execution = next((run for run in runs if history.running_s(run) <= max_run_s), None)
     if execution is None:
         return None
     well = symptom(context)
@@ -141,7 +149,7 @@ def unstopped(context: GuardContext) -> Decision | None:
     ended = Text("execution {id} ended as {status}", id=execution.id, status=worded(execution.status))
     waits = Text("nothing is started until {age} after its start", age=duration(max_run_s))
     detail = join((ended, GOES_ON, waits))
-    return hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=context.runbook.verify.every_s, execution=execution)
+    return hold(Reason.ZOMBIE_EXECUTION, detail, context.runbook.verify.every_s, execution=execution, remedy=LOOK)
 
 
 def describe_zombie(execution: Execution | None, running_s: float) -> Text:
@@ -150,23 +158,22 @@ def describe_zombie(execution: Execution | None, running_s: float) -> Text:
 
 
 def job_busy(context: GuardContext) -> Decision | None:
-    """Wait for another run of the job. One that can no longer end by itself is named: people have to abort it."""
+    """Wait for another run of the job."""
     execution = next(iter(context.history.others), None)
-    if execution is None:
-        return None
-    if execution.scheduled:
-        return _hold_as_scheduled(context, execution)
+    return None if execution is None else _hold_as_busy(context, execution)
+
+
+def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
+    """Wait for a run. One that can no longer end by itself is named: people have to abort it."""
     age_s, every_s = context.history.running_s(execution), context.runbook.verify.every_s
+    if execution.scheduled:
+        detail = Text("execution {id} of the same job is waiting to start", id=execution.id)
+        return hold(Reason.JOB_BUSY, detail, again_in_s=every_s, execution=execution)
     detail = Text("execution {id} of the same job has been running for {age}", id=execution.id, age=duration(age_s))
     if age_s <= context.runbook.restart.max_run_s:
         return hold(Reason.JOB_BUSY, detail, again_in_s=every_s, execution=execution)
     remedy = Text("Abort the execution in {runner}; Unstick restarts as soon as the job is free.", runner=context.rules.runner)
     return hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=every_s, execution=execution, remedy=remedy)
-
-
-def _hold_as_scheduled(context: GuardContext, execution: Execution) -> Decision:
-    detail = Text("execution {id} of the same job is waiting to start", id=execution.id)
-    return hold(Reason.JOB_BUSY, detail, again_in_s=context.runbook.verify.every_s, execution=execution)
 
 
 def runner_clock(context: GuardContext) -> Decision | None:
@@ -183,7 +190,7 @@ def runner_clock(context: GuardContext) -> Decision | None:
 def just_restarted(context: GuardContext) -> Decision | None:
     """Verify a restart that was not yet verified for this alert, instead of restarting again."""
     history, incident = context.history, context.incident
-    last = next(iter(_ended_restarts(history)), None)
+    last = next((restart for restart in _ended_restarts(history) if _concerns(context, restart)), None)
     if last is None or context.approved:
         return None
     if incident.restarts:

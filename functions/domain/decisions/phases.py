@@ -18,7 +18,7 @@ from functions.domain.health.recovery import note_well
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.codes import UNKNOWN, Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
-from functions.domain.model.incidents import UNCLEAR, Asked, CardKind, Doubt, PastAttempt, QueueState
+from functions.domain.model.incidents import UNCLEAR, Asked, CardKind, Doubt, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
 from functions.runtime.text import Text, join
 
@@ -103,8 +103,7 @@ def _note_judged(turn: Turn, context: GuardContext, decision: Decision) -> None:
 def _hold(turn: Turn, decision: Decision) -> None:
     """Hold. What is healthy after a restart need not be told as a failure: it is verified, whatever helped. What people were told
     of is looked at until it is well."""
-    ran = (past for past in reversed(turn.incident.tries) if past.execution is not None and not past.execution.refused)
-    last = next(ran, None)
+    last = _last_run(turn.incident)
     if decision.reason not in endings.PASSED:
         return waiting.handle_hold(turn, decision)
     if last is None:
@@ -114,6 +113,11 @@ def _hold(turn: Turn, decision: Decision) -> None:
     turn.forget_followed()
     turn.answer(Action.HELD, None)
     turn.enter(Phase.VERIFYING)
+
+
+def _last_run(incident: Incident) -> PastAttempt | None:
+    """The last attempt that ran."""
+    return next((past for past in reversed(incident.tries) if past.execution is not None and not past.execution.refused), None)
 
 
 def _await_well(turn: Turn, decision: Decision) -> None:
@@ -146,9 +150,9 @@ def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement,
     within_s = turn.runbook.restart.start_within_s
     not_after = history.runner_now + within_s
     holder = turn.runbook.restart.holder
-    host = find_only_host(holder, judged)
-    if any(past.holder_host == host and past.execution is not None and past.execution.failed for past in turn.incident.tries):
-        host = ""  # the job could not be limited to it; without the option all hosts are restarted
+    last = _last_run(turn.incident)
+    failed_host = last.holder_host if last and last.execution and last.execution.failed else ""
+    host = (find_only_host(holder, judged) or failed_host) if holder else ""  # what failed on one host never runs on all
     if holder is not None and turn.document.target is not None:  # written for other runbooks, perhaps
         turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))
     queues = tuple(map(partial(_note_proof, turn), turn.incident.queues, judged))
@@ -188,7 +192,10 @@ def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
         others = (restart for restart in guards.count_as_restarts(history) if restart.id != execution.id)
         earlier = sum((restart.runner_started_at or 0.0) >= began_at - guards.SAME_CAUSE_S for restart in others)
         turn.change(restarts=max(incident.restarts, earlier))
-    turn.change_run(adopted=not own, holder_host=incident.run.holder_host if own else "")
+    if host := execution.host or (incident.run.holder_host if own else ""):  # it ends what this host's channels held, no more
+        queues = turn.incident.queues
+        turn.change(queues=tuple(replace(state, subject=state.subject and state.subject.on_host(host)) for state in queues))
+    turn.change_run(adopted=not own, holder_host=host)
     _follow(turn, execution, Action.RESTARTED if own else Action.ADOPTED, reason=reason)
 
 

@@ -87,7 +87,7 @@ def _is_young(now: float, incident: Incident) -> bool:
 def ends_at(turn: Turn, decision: Decision) -> float | None:
     """When a hold ends whose end is known: it doesn't escalate before."""
     run = decision.execution
-    if run is not None and run.may_go_on:
+    if run is not None and run.may_still_run:
         return (run.runner_started_at or 0.0) + turn.runbook.restart.max_run_s - turn.incident.runner_ahead_s
     return turn.at + max(decision.again_in_s or 0.0, 1.0) if decision.reason is Reason.COOLDOWN else None
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NewType
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target, TurnedAway
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
@@ -134,6 +135,11 @@ class Subject(Struct, frozen=True, omit_defaults=True):
     @property
     def hosts(self) -> frozenset[str]:
         return frozenset(channel.host for channel in self.who)
+
+    def on_host(self, host: str) -> "Subject | None":
+        """The part of it that a restart of this host alone is about."""
+        who = tuple(channel for channel in self.who if channel.host == host)
+        return replace(self, who=who) if who else None
 
     def is_same(self, other: "Subject") -> bool:
         """Whether both are the same standstill: one channel at least has done nothing in between. What is gone stays the same

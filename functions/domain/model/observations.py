@@ -96,6 +96,8 @@ class Execution(Struct, frozen=True):
     scheduled: bool = False  # it waits for a later start, and blocks the job until then
     abandoned: bool = False  # it has ended, and how is unknown
     retry_of_restart: bool = False  # the runner's own retry of an execution that began in time: the attempt was a restart
+    host: str = ""  # the only host that it was limited to, by the target's holder option; empty: all
+    over: bool = False  # the runner shows that its command ended on each node, or ended with the run
 
     @property
     def is_evidence(self) -> bool:
@@ -115,10 +117,10 @@ class Execution(Struct, frozen=True):
         return self.ended and not self.succeeded and not self.refused
 
     @property
-    def may_go_on(self) -> bool:
-        """Whether its command may: over SSH neither an abort nor a time-out stops it (measured on Rundeck 6.1)."""
+    def may_still_run(self) -> bool:
+        """Whether its command may: over SSH a lost connection, an abort or a time-out ends the run alone (measured on 6.1)."""
         began, ended = self.runner_started_at or 0.0, self.runner_ended_at or 0.0
-        return self.status in ("aborted", "timedout") and began < ended
+        return self.failed and not self.over and began < ended
 
     @property
     def refused(self) -> bool:

@@ -20,9 +20,9 @@ from typing import Any, Literal, Self
 
 from testbed.doubles.rundeck.calls import Seen
 from testbed.doubles.rundeck.http_server import Server
-from testbed.doubles.rundeck.state import INCIDENT, NOT_AFTER, OWN, Job, Option, Run, State
+from testbed.doubles.rundeck.state import INCIDENT, NOT_AFTER, OWN, Job, Line, Option, Run, State
 
-__all__ = ["INCIDENT", "NOT_AFTER", "OWN", "TOKEN", "Job", "Option", "Run", "Rundeck", "Seen"]
+__all__ = ["INCIDENT", "NOT_AFTER", "OWN", "TOKEN", "Job", "Line", "Option", "Run", "Rundeck", "Seen"]
 
 TOKEN = "runner-token-of-the-stand-in"
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from testbed.doubles.rundeck import pages
-from testbed.doubles.rundeck.state import Job, Option, Refused, State, Token
+from testbed.doubles.rundeck.state import NOT_AFTER, Job, Option, Refused, State, Token
 
 MAX_TOKEN_S = 2_592_000
 """`rundeck.api.tokens.duration.max` as it is shipped: 30 days."""
@@ -71,6 +71,8 @@ def _job_of(definition: dict[str, Any], project: str) -> Job:
         )
         for option in definition.get("options", ())
     )
+    sequence, timeout = definition.get("sequence", {}), re.fullmatch(r"(\d+)([smhd])", str(definition.get("timeout", "")))
+    steps = sequence.get("commands") or [{}]
     return Job(
         id=definition.get("uuid") or definition.get("id") or str(uuid.uuid4()),
         name=definition["name"],
@@ -81,6 +83,12 @@ def _job_of(definition: dict[str, Any], project: str) -> Job:
         enabled=definition.get("executionEnabled", True),
         limit=0 if definition.get("multipleExecutions") else 1,
         nodes=definition.get("nodefilters", {}).get("filter", ""),
+        timeout_s=int(timeout[1]) * UNITS_S[timeout[2]] if timeout else None,
+        retries=int(definition.get("retry") or 0),
+        strategy=sequence.get("strategy", "node-first"),
+        keepgoing=bool(sequence.get("keepgoing")),
+        guard=NOT_AFTER in str(steps[0]),
+        steps=len(steps),
     )
 
 

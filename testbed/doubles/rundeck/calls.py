@@ -110,6 +110,7 @@ class Call:
 
     def run_job(self, number: str) -> Reply:
         job = self.job(number, "Run")
+        self.state.refuse_disabled(job.project)
         body = self._json()
         if body.get("asUser") and "runAs" not in self.may:
             raise denied("Run as User", "Job ID", number)
@@ -131,6 +132,7 @@ class Call:
 
     def job_list(self, number: str) -> Reply:
         job = self.job(number, "Read")
+        self.state.refuse_disabled(job.project)
         if "events" not in self.may:
             raise denied("Read", "Events in Project", job.project)
         return self._listed([run for run in self.state.runs.values() if run.job == number], self.query.get("status"))
@@ -181,6 +183,7 @@ class Call:
             said = f'Not authorized for action "view" for Execution {number}'
             return as_json(403, {"error": said, "id": number, "offset": "0", "completed": False})
         run = self.found(number, "read" if "read" in self.may else "view")
+        self.state.refuse_disabled(run.project)
         now = self.state.now()
         if run.ended is None and now - run.started < self.state.output_after_s:
             return as_json(200, pages.pending_output(run, now))
@@ -188,6 +191,7 @@ class Call:
 
     def abort(self, number: str) -> Reply:
         run = self.found(number, "kill")
+        self.state.refuse_disabled(run.project)
         with self.state.lock:
             status, reason, left = self.state.abort(run.id, self.double.user, force=self.query.get("forceIncomplete") == "true")
         links = {"href": f"{self.double.url}/api/{pages.NEWEST}/execution/{number}"}
@@ -211,7 +215,9 @@ class Call:
         return as_json(200, pages.project_meta(self.state, project, may=self.may))
 
     def definition(self, number: str) -> Reply:
-        body = self.double.definitions.get(number) or pages.definition(self.job(number, "Read"))
+        job = self.job(number, "Read")
+        self.state.refuse_disabled(job.project)
+        body = self.double.definitions.get(number) or pages.definition(job)
         return Reply(200, yaml.safe_dump(body).encode(), "text/yaml;charset=UTF-8")
 
     def nodes(self, project: str) -> Reply:
@@ -220,8 +226,8 @@ class Call:
         readable = [
             name for name in self.state.matched(self.query.get("filter", "name: .*")) if name not in self.state.hidden_nodes
         ]
-        hosts = self.state.hostnames
-        return as_json(200, {name: pages.node(name, self.state.nodes[name], hosts.get(name, name)) for name in readable})
+        tags, hosts, more = self.state.nodes, self.state.hostnames, self.state.attributes
+        return as_json(200, {name: pages.node(name, tags[name], hosts.get(name, name), more.get(name, {})) for name in readable})
 
     def import_jobs(self, project: str) -> Reply:
         body, definitions, may_create = self.seen.body, self.double.definitions, "create" in self.may

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from testbed.doubles.rundeck.state import NOT_AFTER, Job, Run, State
+from testbed.doubles.rundeck.state import NOT_AFTER, Job, Line, Run, State
 
 NEWEST = 59
 OLDEST = 14
@@ -45,7 +45,7 @@ def execution(state: State, run: Run, base: str, *, as_of: float) -> dict[str, A
         body["date-ended"] = moment(ended)
         nodes = "successfulNodes" if status == "succeeded" else "failedNodes"
         if not run.no_nodes and status not in ("other", "missed") and (run.carried_out or status != "aborted"):
-            body[nodes] = ["localhost"]
+            body[nodes] = list(run.nodes)
     if status == "aborted":
         body["abortedby"] = run.aborted_by
     if run.attempt:
@@ -121,11 +121,11 @@ def info(state: State, job: Job, base: str, *, version: int) -> dict[str, Any]:
     return body
 
 
-def node(name: str, tags: tuple[str, ...], hostname: str) -> dict[str, Any]:
+def node(name: str, tags: tuple[str, ...], hostname: str, attributes: dict[str, str]) -> dict[str, Any]:
     """A node of the project's resources. The server itself has a description."""
     executors = {"hostname": hostname, "osFamily": "unix", "node-executor": "local", "file-copier": "local"}
     described = {"description": "Rundeck server node"} if name == "localhost" else {}
-    return {"nodename": name, **executors, **described, "tags": ", ".join(tags)}
+    return {"nodename": name, **executors, **described, "tags": ", ".join(tags), **attributes}
 
 
 def meta(state: State, job: Job, *, may: set[str]) -> list[dict[str, Any]]:
@@ -198,10 +198,8 @@ def _option(option: Any) -> dict[str, Any]:
 
 def output(run: Run, *, last: int, now: float, version: int) -> dict[str, Any]:
     """The log of an execution. Numbers that are texts here are texts in Rundeck too."""
-    first_step = run.ended is not None and not run.carried_out
-    steps = ["1" if first_step else str(place + 1) for place in range(len(run.log))]
-    entries = [_entry(at, level, line, step, version) for step, (at, level, line) in zip(steps, run.log, strict=True)]
-    whole = sum(len(line) for _, _, line in run.log)
+    entries = [_entry(line, run.user, version) for line in run.log]
+    whole = sum(len(line.text) for line in run.log)
     return {
         "id": str(run.id),
         "offset": str(whole),
@@ -229,14 +227,14 @@ def pending_output(run: Run, now: float) -> dict[str, Any]:
     return {"id": str(run.id), "offset": "0", **waits, **state, "hasFailedNodes": False, **server, "entries": []}
 
 
-def _entry(at: float, level: str, line: str, step: str, version: int) -> dict[str, Any]:
-    when = datetime.fromtimestamp(at, UTC)
+def _entry(line: Line, user: str, version: int) -> dict[str, Any]:
+    when, step = datetime.fromtimestamp(line.at, UTC), line.step
     body: dict[str, Any] = {
-        "time": when.strftime("%H:%M:%S"), "absolute_time": when.strftime("%Y-%m-%dT%H:%M:%SZ"), "log": line, "level": level,
-        "stepctx": step, "node": "localhost",
+        "time": when.strftime("%H:%M:%S"), "absolute_time": when.strftime("%Y-%m-%dT%H:%M:%SZ"), "log": line.text,
+        "level": line.level, **({"stepctx": step} if step else {"user": user}), "node": line.node,
     }  # fmt: skip
     if version >= 43:
-        body["metadata"] = {"node": "localhost", "stepctx": step, "step": step}
+        body["metadata"] = {"node": line.node, **({"stepctx": step, "step": step} if step else {"user": user})}
     return body
 
 

@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from testbed.patience import PATIENCE_S
 
@@ -64,6 +64,16 @@ class Job:
     """Its first line, before the options; none where empty."""
 
 
+class Line(NamedTuple):
+    """An entry of a log, of one step on one node. Rundeck's own have no step, and the server's name."""
+
+    at: float
+    level: str
+    text: str
+    node: str = "localhost"
+    step: str = ""
+
+
 @dataclass(slots=True)
 class Run:
     """An execution. Times are Unix seconds on the stand-in's clock."""
@@ -86,8 +96,10 @@ class Run:
     carried_out: bool = False
     no_nodes: bool = False
     """Its filter matched none."""
-    log: list[tuple[float, str, str]] = field(default_factory=list)
-    """(time, level, line)"""
+    nodes: tuple[str, ...] = ("localhost",)
+    command_ends: float = -math.inf
+    """When its command does, on the nodes: without a terminal neither an abort nor a lost connection ends it."""
+    log: list[Line] = field(default_factory=list)
 
     def status(self, now: float) -> str:
         if self.aborted_by and self.ended is not None:
@@ -126,11 +138,15 @@ class State:
         self.passive = False
         self.disabled_projects: set[str] = set()
         self.deleted_projects: set[str] = set()
-        """Those that are being deleted: nothing of them can be run."""
+        """Those that are disabled or being deleted: nothing of them can be run, and little read."""
         self.nodes: dict[str, tuple[str, ...]] = {"localhost": (), "mail-1": ("consumers",)}
         """Name -> tags, in every project."""
         self.hostnames: dict[str, str] = {}
         """Name -> the attribute `hostname`; as its name where there is none."""
+        self.attributes: dict[str, dict[str, str]] = {}
+        """Name -> attributes in place of those of a node that is the server itself: `node-executor`, `always-set-pty`."""
+        self.beside: list[tuple[int, int]] = []
+        """(execution, earlier one) where the command of the earlier one of the same restart still ran."""
         self.hidden_nodes: set[str] = set()
         """Those that the token's role may neither read nor run on."""
         self.server = SERVER
@@ -182,6 +198,37 @@ class State:
     def unfinished(self, job: str | None) -> list[Run]:
         return [run for run in self.runs.values() if run.ended is None and (job is None or run.job == job)]
 
+    def cut(self, number: int) -> None:
+        """Lose the connections to the nodes of a run: it fails, as JSch says it."""
+        with self.lock:
+            run = self.runs[number]
+            run.log += [
+                Line(self.now(), "ERROR", "Failed: NonZeroResultCode: Result code was -1", node, "2") for node in run.nodes
+            ]
+            self._end(run, "failed")
+
+    def restart_server(self) -> None:
+        """Restart Rundeck's server, with `clusterMode.enabled` and its UUID as before, as in the official image."""
+        with self.lock:
+            self.settle()
+            for run in self.unfinished(None):
+                self._end(run, "other", "incomplete")
+
+    def _end(self, run: Run, result: str, custom: str = "") -> None:
+        """End a run before its command. With a terminal the command ends with its connection."""
+        run.ended, run.result, run.custom, run.zombie = self.now(), result, custom, False
+        if all(self.has_terminal(node) for node in run.nodes):
+            run.command_ends = min(run.command_ends, run.ended)
+
+    def has_terminal(self, name: str) -> bool:
+        attributes = self.attributes.get(name, {})
+        return attributes.get("always-set-pty") == "true" and attributes.get("node-executor", "").endswith("-ssh")
+
+    def refuse_disabled(self, project: str) -> None:
+        if project in self.deleted_projects:
+            said = f"Project {project} is disabled or being deleted"
+            raise Refused(404, "api.error.project.disabled", said, project)
+
     def start(self, job_id: str, given: Mapping[str, Any], user: str, run_at: float | str | None = None) -> Run:
         """Take a run or refuse it, in the recorded order. The limit is looked at before the row is there."""
         with self.lock:
@@ -201,9 +248,7 @@ class State:
 
     def _startable(self, job_id: str, run_at: float | str | None) -> Job:
         job = self.jobs[job_id]
-        if job.project in self.deleted_projects:
-            said = f"Project {job.project} is disabled or being deleted"
-            raise Refused(404, "api.error.project.disabled", said, job.project)
+        self.refuse_disabled(job.project)
         if job.project in self.disabled_projects and run_at is None:
             raise Refused(400, "api.error.job.disabled", "Project execution is disabled")
         if not job.enabled:
@@ -226,8 +271,8 @@ class State:
             raise Refused(400, "api.error.execution.failed", f"Execution failed: {said}", said)
 
     def matched(self, node_filter: str) -> list[str]:
-        """The nodes of a filter, of which this knows `tags: TAG`, `name: PATTERN` and `hostname: PATTERN`, which all must match;
-        without one it is the server."""
+        """The nodes of a filter, of which this knows `tags: TAG`, `name: PATTERN,...` and `hostname: PATTERN`, which all must
+        match; without one it is the server."""
         terms = re.findall(r"(tags|name|hostname):\s*(\S+)", node_filter or "name: localhost")
         return [
             name
@@ -235,41 +280,52 @@ class State:
             if all(
                 value in tags
                 if kind == "tags"
-                else re.fullmatch(value, name if kind == "name" else self.hostnames.get(name, name)) is not None
+                else re.fullmatch(value.replace(",", "|"), name if kind == "name" else self.hostnames.get(name, name)) is not None
                 for kind, value in terms
             )
         ]
 
     def _begin(self, job: Job, run: Run) -> None:
         nodes = _filled_in(job.nodes, run.options)
-        if not set(self.matched(nodes)) - self.hidden_nodes:
+        run.nodes = tuple(name for name in self.matched(nodes) if name not in self.hidden_nodes)
+        if not run.nodes:
             said = f"No matched nodes: NodeSet{{includes={{{nodes.replace(': ', '=')}, dominant=false, }}}}"
             kind = "com.dtolabs.rundeck.core.NodesetEmptyException"
             at = "\tat com.dtolabs.rundeck.core.execution.workflow.BaseWorkflowExecutor.executeWorkflow(BaseWorkflow.java:220)"
             run.result, run.ends_at, run.no_nodes = "failed", run.started, True
-            run.log += [
-                (run.started, "ERROR", line) for line in (f"{kind}: {said}", at, f"Exception: class {kind}: {said}", said)
-            ]
+            lines = (f"{kind}: {said}", at, f"Exception: class {kind}: {said}", said)
+            run.log += [Line(run.started, "ERROR", line) for line in lines]
             return
         not_after = run.options.get(NOT_AFTER, "")
         node_now = int(self.now() + self.node_ahead_s)
         if job.guard and not_after.isdigit() and node_now > int(not_after):
             run.result, run.ends_at = "failed", run.started
-            run.log += [(run.started, level, line) for level, line in _refused_late(run, node_now - int(not_after))]
+            run.log += _refused_late(run, node_now - int(not_after))
             return
         run.carried_out = True
+        self.beside += [(run.id, other.id) for other in self.runs.values() if self._is_at_work_beside(other, run)]
         run.result = job.results.pop(0) if job.results else "succeeded"
         if job.begins:
-            run.log.append((run.started, "NORMAL", " ".join([job.begins, *run.options.values()])))
+            begins = " ".join([job.begins, *run.options.values()])
+            run.log += [Line(run.started, "NORMAL", begins, node, "2") for node in run.nodes]
         if job.action is None:
             self._lasts(job, run)
         else:
+            run.command_ends = math.inf
             worker = threading.Thread(target=self._work, args=(job, run, job.action), daemon=True, name=f"run-{run.id}")
             worker.start()
             self._workers = [*(one for one in self._workers if one.is_alive()), worker]
 
+    def _is_at_work_beside(self, other: Run, run: Run) -> bool:
+        """Whether the command of another run of the same restart still runs."""
+        own = {INCIDENT, NOT_AFTER}
+        same = {name: value for name, value in other.options.items() if name not in own}.items() == {
+            name: value for name, value in run.options.items() if name not in own
+        }.items()
+        return same and other.id != run.id and other.job == run.job and other.command_ends > self.now()
+
     def _lasts(self, job: Job, run: Run) -> None:
-        run.ends_at = run.started + job.duration_s
+        run.ends_at = run.command_ends = run.started + job.duration_s
         if job.timeout_s is not None and job.duration_s > job.timeout_s:
             run.ends_at, run.result = run.started + job.timeout_s, "timedout"
 
@@ -282,11 +338,11 @@ class State:
             well, said = False, f"Failed: {error}"
         with self.lock:
             self._lasts(job, run)
-            run.ends_at = max(run.ends_at, self.now())
+            run.ends_at = run.command_ends = max(run.ends_at, self.now())
             if not well:
                 run.result = "failed"
-            lines = said.splitlines() or ["done" if well else "Failed"]
-            run.log += [(self.now(), "NORMAL" if well else "ERROR", line) for line in lines]
+            for line in said.splitlines() or ["done"] * well:
+                run.log += [Line(self.now(), "NORMAL", line, node, "2") for node in run.nodes]
 
     def settle(self) -> None:
         """Bring executions to where they are by now; call it with the lock."""
@@ -294,6 +350,9 @@ class State:
         for run in list(self.runs.values()):
             if run.ended is None and run.ends_at <= now and not run.zombie:
                 run.ended = max(run.ends_at, run.started)
+                if run.result == "failed" and run.carried_out:
+                    said = "Failed: NonZeroResultCode: Result code was 1"
+                    run.log += [Line(run.ended, "ERROR", said, node, "2") for node in run.nodes]
                 self._retry(run)
             if run.scheduled and run.started <= now:
                 run.scheduled = False
@@ -312,7 +371,7 @@ class State:
         run = self.runs[number]
         now = self.now()
         if force:
-            run.ended, run.result, run.custom, run.zombie = now, "other", "incomplete", False
+            self._end(run, "other", "incomplete")
             return "aborted", "Marked as incomplete", "aborted"
         if run.ended is not None:
             return "failed", "Job is not running", run.status(now)
@@ -321,6 +380,8 @@ class State:
             run.ended, run.zombie = now, False
             return "aborted", "", "aborted"
         run.ends_at = now + self.jobs[run.job].abort_s if run.job is not None else now
+        if all(self.has_terminal(node) for node in run.nodes):
+            run.command_ends = min(run.command_ends, run.ends_at)
         return "pending", "", "running"
 
 
@@ -331,19 +392,18 @@ def _filled_in(node_filter: str, options: Mapping[str, str]) -> str:
     return node_filter
 
 
-def _refused_late(run: Run, late_s: int) -> list[tuple[str, str]]:
-    """What the first step says, and what Rundeck says of it: (level, line)."""
+def _refused_late(run: Run, late_s: int) -> list[Line]:
+    """What the first step says, and what Rundeck says of it."""
     failed = "NonZeroResultCode: Result code was 3"
     at = "{ContextView(step:1, node:localhost)=BaseDataContext{{exec={exitCode=3}}}}"
     workflow = f"Execution failed: {run.id} in project {run.project}: [Workflow result"
     context = f"{{dataContext=MultiDataContextImpl(map={at}, base=null)}}"
-    return [
-        ("NORMAL", f"too late by {late_s} s: this restart was given up, nothing is restarted"),
-        ("ERROR", "Result: 3"),
-        ("ERROR", f"Failed: {failed}"),
-        ("WARN", "[wf:ca615c1e] Step [2] did not run. start conditions: [(after.step.1 == 'true')]"),
-        ("ERROR", f"{workflow}: , step failures: {{1=Dispatch failed on 1 nodes: [localhost: {failed} + {context} ]}}]"),
-    ]
+    too_late = f"too late by {late_s} s: this restart was given up, nothing is restarted"
+    wrote = (("NORMAL", too_late), ("ERROR", "Result: 3"), ("ERROR", f"Failed: {failed}"))
+    skipped = "[wf:ca615c1e] Step [2] did not run. start conditions: [(after.step.1 == 'true')]"
+    end = f"{workflow}: , step failures: {{1=Dispatch failed on 1 nodes: [localhost: {failed} + {context} ]}}]"
+    lines = [Line(run.started, level, line, node, "1") for node in run.nodes for level, line in wrote]
+    return [*lines, Line(run.started, "WARN", skipped), Line(run.started, "ERROR", end)]
 
 
 def _accepted(job: Job, given: Mapping[str, Any]) -> dict[str, str]:
@@ -361,7 +421,7 @@ def _accepted(job: Job, given: Mapping[str, Any]) -> dict[str, str]:
             problems.append(f"Option '{option.name}' is required.")
         elif value and option.values and value not in option.values:
             problems.append(f"Option {option.name} value: {value} was not in the allowed values: [{', '.join(option.values)}]")
-        elif value and option.regex and not re.search(option.regex, value):
+        elif value and option.regex and not re.fullmatch(option.regex, value):
             problems.append(f"Option {option.name} value: {value} doesn't match regular expression: {option.regex}")
         if value is not None and not option.secure:
             taken[option.name] = value

@@ -142,8 +142,9 @@ MEANINGS = {
         "import-not-yaml token-duration tokens-create"
     ),
     "the job is already running": "run-409",
+    "the project is disabled": "project-404-disabled",
     "there is no such job, project or execution": (
-        "project-404-disabled project-executions-404 run-404 job-executions-404 execution- output-404 abort-404 token-info"
+        "project-executions-404 run-404 job-executions-404 execution- output-404 abort-404 token-info"
     ),
     "the job does not accept these options": "run-400-missing run-400-value run-400-regex run-400-two run-400-list run-400-json",
     "executions are disabled": "run-400-job-execution-disabled run-400-project run-project-executions-disabled",

@@ -76,6 +76,7 @@ EVIDENCE = EvidenceJob("x", {"service": "y"})
         ({"value": ".*"}, "tags: a hostname: ${option.host}", True, "host"),
         ({"value": ".*"}, "tags: a", None, "the job's node filter does not use host"),
         (None, "hostname: ${option.host}", False, "host has no default, which stands for all hosts"),
+        ({"value": "all"}, "hostname: ${option.host}", False, "the default of host could be a host"),
     ],
 )
 def test_the_option_that_limits_a_restart_to_a_host(
@@ -89,7 +90,9 @@ def test_the_option_that_limits_a_restart_to_a_host(
     assert bool(findings[HOLDER].remedy) == (ok is not True)
     assert findings[OPTIONS_ARE].detail == ("" if declared else "host is not declared")
     if declared and "$" in node_filter:
-        wanted = node_filter.replace("${option.host}", ".*").replace(" ", "%20").replace(":", "%3A").replace("*", "%2A")
+        wanted = (
+            node_filter.replace("${option.host}", declared["value"]).replace(" ", "%20").replace(":", "%3A").replace("*", "%2A")
+        )
         assert f"project/de%2Fmo/resources?filter={wanted}" in said.asked
     assert check()[OPTIONS_ARE].ok is (declared is None), "a default that the runbook does not name"
 
@@ -155,7 +158,6 @@ MAY_NOT = Denied("Rundeck", "may not", code=DeniedCode.ACL, remedy="load the pol
 GONE = Denied("Rundeck", "is not there", code=DeniedCode.JOB, remedy="compare the UUID")
 OTHER = "sent something other than what was asked for"
 PASSIVE = [{"name": "config", "data": {"executionsEnabled": True}}, {"name": "sysMode", "data": {"active": False}}]
-STOPS_NOTHING = "name: rd-1: 2; an abort or a time-out stops no command on rd-1, rd-2"
 RESOURCES = "project/de%2Fmo/resources?filter=name%3A%20rd-1"
 
 
@@ -178,8 +180,6 @@ RESOURCES = "project/de%2Fmo/resources?filter=name%3A%20rd-1"
         (PROJECT_META, PASSIVE, checks.STARTS, False, "is in passive mode and starts nothing", "execution mode to active"),
         (PROJECT_META, Denied("Rundeck", "refused the request"), checks.STARTS, None, "refused the request", ""),
         (RESOURCES, {}, checks.NODES, False, "no node of `name: rd-1` that the token may use", ""),
-        (RESOURCES, {"rd-1": {}, "rd-2": {"node-executor": "sshj-ssh", "always-set-pty": "false"}}, checks.NODES, None,
-            STOPS_NOTHING, "`always-set-pty: 'true'`"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("job")
@@ -197,8 +197,33 @@ def test_what_an_answer_means(said: Said, path: str, answer: Any, what: str, ok:
     assert bool(line.remedy) == (ok is False or remedy != "")
     if what == checks.ANSWERS or (path == "job/x/info" and not isinstance(answer, dict)):
         assert list(findings)[-1] == what
-    elif what != DEFINITION:
+    elif what not in (DEFINITION, checks.NODES):
         assert findings | {what: others[what]} == others
+
+
+PTY = {"always-set-pty": "true"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ok", "detail"),
+    [
+        ({"a": PTY, "b": PTY | {"node-executor": "sshj-ssh"}}, True, "a terminal: a, b"),
+        (
+            {"a": PTY, "b": {"node-executor": "jsch-ssh", "always-set-pty": "false"}, "c": {}},
+            None,
+            "a terminal: a; no terminal: b, c",
+        ),
+        ({"a": PTY | {"node-executor": "ssh-exec"}}, None, "ssh-exec: a"),
+        ({"a": {"node-executor": "local"}}, True, "local: a"),
+    ],
+)
+@pytest.mark.usefixtures("job")
+def test_each_node_is_named_with_or_without_a_terminal(said: Said, nodes: dict[str, Any], ok: bool | None, detail: str) -> None:
+    """Without one, a command over SSH outlives its run: what that means is said, and what to set."""
+    said.bodies[RESOURCES] = nodes
+    line = check()[checks.TERMINALS]
+    assert (line.ok, line.detail) == (ok, detail)
+    assert ok or ("outlives a lost connection" in str(line.remedy) and "`always-set-pty: 'true'`" in str(line.remedy))
 
 
 # --- the definition -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from testbed.doubles.rundeck import OWN, Job, Option, Rundeck
+from testbed.doubles.rundeck import OWN, Job, Line, Option, Rundeck
 from testbed.doubles.rundeck.state import Token
 from testbed.patience import PATIENCE_S
 
@@ -23,7 +23,7 @@ CHECKOUT = {"service": "checkout"}
 RESTART, FAILS, MULTI, DISABLED, RETRY, MAX2 = (f"{n * 8}-{n * 4}-4{n * 3}-8{n * 3}-{n * 12}" for n in "123456")
 
 NOT_ASKED = (
-    "project-404", "project-executions", "project-running", "acl-200-empty-project", "acl-403-running-list",
+    "project-executions", "project-running", "acl-200-empty-project", "acl-403-running-list",
     "job-definition-json", "job-info-xml", "output-text", "output-maxlines", "executions-disable", "executions-enable",
     "system-mode", "api-400-endpoint", "token-info", "token-list", "tokens-of-creator", "tokens-of-owner", "tokens-of-the-user",
 )  # fmt: skip
@@ -70,7 +70,7 @@ def recorded() -> Iterator[Rundeck]:
         double.tokens |= dict.fromkeys(("grafana-token", "<unstick-token>"), "runner")
         double.user = "admin"
         plant = double.state.plant
-        log = [(NOW - 200, "NORMAL", "restarting checkout key=k1"), (NOW - 194, "NORMAL", "done")]
+        log = [Line(at, "NORMAL", said, step="1") for at, said in ((NOW - 200, "restarting checkout"), (NOW - 194, "done"))]
         one, two, gone = ({**CHECKOUT, "dedup_key": key} for key in ("k1", "fp-aaa111", "to-abort"))
         plant(RESTART, one, id=1, started=NOW - 200, ended=NOW - 193, log=log, carried_out=True)
         plant(RESTART, two, id=2, started=NOW - 103, ended=NOW - 96, carried_out=True, log=log[:1])
@@ -153,6 +153,7 @@ SETUPS: list[tuple[list[Callable[[Rundeck], Any]], str]] = [
     ([changed(24, ended=None, aborted_by="")], "abort-pending"),
     ([changed(passive=True)], "run-400-passive-mode run-400-passive-mode-runAtTime"),
     ([changed(disabled_projects={"demo"})], "run-400-project-executions-disabled run-project-executions-disabled"),
+    ([changed(deleted_projects={"demo"})], "project-404-disabled"),
     ([changed(jobs={})], "import-accepted import-refused-hidden-option"),
     ([with_token], "token-revoked"),
     ([lambda double: double.tokens.update({"<unstick-token>": "no-events"})], "executions-of-job-no-event-right"),
@@ -173,6 +174,7 @@ SETUPS: list[tuple[list[Callable[[Rundeck], Any]], str]] = [
 ALSO_MISSING = {
     "execution-other-custom-status": {"successfulNodes"},
     "output-failed": {"user", "stepctx", "step"},
+    "project-404-disabled": {"message"},  # derived from the source, without its text
     "job-info-project-executions-disabled": {"created", "createdBy", "lastModified", "lastModifiedBy"},
     "output-no-matched-nodes": {"user", "stepctx"},
     "import-not-yaml": {"message"},
@@ -282,3 +284,69 @@ def test_simultaneous_runs_are_all_accepted() -> None:
         assert statuses == [200] * 8
         assert len(double.state.carried_out) == 8
         assert post(double, service="a")[0] == 409
+
+
+def on_node(**attributes: str) -> Rundeck:
+    """A job of two minutes on the node mail-1, with these attributes."""
+    double = Rundeck(Job(RESTART, duration_s=120.0, nodes="tags: consumers"))
+    double.state.attributes["mail-1"] = attributes
+    return double
+
+
+ENDS: dict[str, tuple[Callable[[Rundeck], object], str]] = {
+    "abort": (lambda double: double.state.abort(1, "alice", force=False), "aborted"),  # measured on 6.1 with JSch, 2026-12-01
+    "cut": (lambda double: double.state.cut(1), "failed"),  # measured with JSch and sshj of 6.1, 2026-12-03
+    "restart": (lambda double: double.state.restart_server(), "other"),  # ExecutionService's clean-up by server UUID; z05-exec-65
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(("attributes", "ends"), [({}, False), ({"always-set-pty": "true", "node-executor": "jsch-ssh"}, True)])
+def test_a_run_that_is_ended_leaves_its_command_unless_it_has_a_terminal(
+    end: str, attributes: dict[str, str], ends: bool
+) -> None:
+    """Measured against real sshd: without `always-set-pty` the command goes on, with it 6 of 6 ended."""
+    with on_node(**attributes) as double:
+        run, (act, status) = double.run_by_hand({"service": "a"}), ENDS[end]
+        act(double)
+        with double.state.lock:
+            double.state.settle()
+        assert (run.status(double.state.now()), run.command_ends <= double.state.now()) == (status, ends)
+        double.state.jobs[RESTART].duration_s = 0.0
+        again = double.run_by_hand({"service": "a"})
+        assert double.state.beside == ([] if ends else [(again.id, run.id)])
+        assert {line.node for line in run.log if line.step} == {"mail-1"}, "entries name the node (output-failed)"
+
+
+def test_of_a_disabled_project_little_is_answered() -> None:
+    """404 `api.error.project.disabled` (project-404-disabled; its controllers of 6.1): not only to run."""
+    with Rundeck(Job(RESTART)) as double:
+        run, headers = double.run_by_hand({"service": "a"}), {"X-Rundeck-Auth-Token": double.token, "Accept": "application/json"}
+        double.state.deleted_projects.add("demo")
+        paths = {"": "GET", "/executions": "GET", "/run": "POST"}
+        asked = [(method, f"/api/41/job/{RESTART}{path}") for path, method in paths.items()]
+        asked += [("GET", f"/api/41/execution/{run.id}/output"), ("POST", f"/api/41/execution/{run.id}/abort")]
+        answers = [replay(double, {"method": method, "path": path, "headers": headers}) for method, path in asked]
+        assert {(status, body["errorCode"]) for status, _, body in answers} == {(404, "api.error.project.disabled")}
+
+
+def test_an_option_s_regex_matches_the_whole_value() -> None:
+    """`==~` in ExecutionService.validateOptionValues of 6.1."""
+    with Rundeck(Job(RESTART, options=(Option("service", regex="[a-z]+"), *OWN))) as double:
+        assert [post(double, service=value)[0] for value in ("mail", "mail-1")] == [200, 400]
+
+
+def test_an_import_keeps_what_a_run_depends_on() -> None:
+    """As the definition that comes back has it (job-definition-yaml-200): time-out, retry, sequence and dispatch."""
+    with Rundeck() as double:
+        double.tokens["admin-token"] = "admin"
+        (job,) = yaml.safe_load((RECORDINGS.parents[2] / "infra" / "rundeck" / "job.yaml").read_text())
+        headers = {"X-Rundeck-Auth-Token": "admin-token", "Accept": "application/json", "Content-Type": "application/yaml"}
+        path = "/api/41/project/demo/jobs/import?fileformat=yaml"
+        replay(double, {"method": "POST", "path": path, "headers": headers, "body": yaml.safe_dump([job | {"retry": "2"}])})
+        _, _, shown = replay(double, {"method": "GET", "path": f"/api/41/job/{RESTART}", "headers": headers})
+        kept, taken = yaml.safe_load(shown)[0], double.state.jobs[RESTART]
+        assert {key: kept[key] for key in ("timeout", "sequence", "nodefilters")} == {
+            key: job[key] for key in ("timeout", "sequence", "nodefilters")
+        }
+        assert (taken.timeout_s, taken.retries, taken.strategy, taken.guard, taken.steps) == (600.0, 2, "sequential", True, 2)

@@ -60,7 +60,7 @@ def test_recorded_executions(name: str, ended: bool, succeeded: bool, status: st
     body = recorded(name)["body"]
     execution = read(body)
     assert (execution.ended, execution.succeeded, execution.status) == (ended, succeeded, status)
-    assert execution.may_go_on == (status in ("timedout", "aborted"))
+    assert execution.may_still_run == (ended and not succeeded), "the status alone proves nothing"
     assert execution.url == body["permalink"]
     assert read(body | {"permalink": "http://127.0.0.1:44401/p"}).url == f"{URL}project/demo/execution/show/{execution.id}"
     assert execution.runner_started_at == body["date-started"]["unixtime"] / 1000
@@ -287,6 +287,90 @@ def test_the_last_twenty_lines_of_the_log(said: Said, lists: Lists, entries: Any
     said.bodies["lastlines=60"] = entries if isinstance(entries, Exception) else {"entries": entries}
     said.bodies["execution/1"] = row(1)
     assert look(follow="1", tail=True).tail == tail
+
+
+# --- whether its command is over
+
+
+def step(line: str, node: str = "n1", **more: Any) -> dict[str, Any]:
+    return {"log": line, "node": node, "stepctx": "2", "level": "ERROR", **more}
+
+
+CODE, CUT = step("Failed: NonZeroResultCode: Result code was 1"), step("Failed: NonZeroResultCode: Result code was -1")
+MARK = step("unstick inc.1 ended 1", level="NORMAL")
+FAILED_ROW = {"status": "failed", "project": "demo", "failedNodes": ["n1"]}
+
+
+@pytest.mark.parametrize(
+    ("entries", "more", "over"),
+    [
+        ([CODE], {}, True),
+        ([step("Failed: Unknown: Remote command failed with exit status 4")], {}, True),
+        ([step("Failed: NonZeroResultCode: Result code: 3")], {}, True),
+        ([step("Failed: ConnectionFailure: Connection refused")], {}, True),
+        ([MARK, CUT], {}, True),
+        ([MARK], {"status": "aborted"}, True),
+        ([MARK], {"status": "timedout", "failedNodes": (), "successfulNodes": ["n1"]}, True),
+        ([CODE], {"successfulNodes": ["n2"]}, True),
+        (recorded("output-failed")["body"]["entries"], {"failedNodes": ["localhost"]}, True),
+        (recorded("output-no-matched-nodes")["body"]["entries"], {"failedNodes": ()}, True),
+        ([CUT], {}, False),
+        ([step("Failed: Unknown: Command execution failed: Broken transport; encountered EOF")], {}, False),
+        ([step("Failed: NonZeroResultCode: Result code: 255")], {}, False),  # ssh-exec: OpenSSH's own
+        ([step("Failed: NonZeroResultCode: Result code was 143")], {}, False),
+        ([CODE, CUT], {}, False),  # its error handler, say
+        ([], {}, False),
+        ([step("restarting")], {"status": "aborted"}, False),
+        ([step("unstick inc.2 ended 0")], {}, False),  # of another attempt
+        ([CODE], {"failedNodes": ["n1", "n2"]}, False),
+        ([CODE], {"status": "timedout", "successfulNodes": ["n2"]}, False),
+        ([MARK], {"status": "other", "customStatus": "incomplete", "failedNodes": ()}, False),
+        (Unavailable("Rundeck", "answered 500"), {}, False),
+    ],
+)
+def test_what_a_log_says_of_the_command(said: Said, lists: Lists, entries: Any, more: dict[str, Any], over: bool) -> None:
+    """I20: the log of each node shows that it ended or never began there, otherwise it may still run. One log is read a look."""
+    job = {"options": {"service": "mail", INCIDENT: "inc.1", "host": "10.0.3.7"}}
+    lists.rows = [row(1, ended=AT - 9, job=job, **{**FAILED_ROW, **more}), row(2, ended=AT - 99, **FAILED_ROW)]
+    said.bodies |= {
+        "lastlines=3000": entries if isinstance(entries, Exception) else {"entries": entries},
+        "execution/1": lists.rows[0],
+    }
+    said.bodies["name%3A%20n1"] = said.bodies["name%3A%20n2"] = said.bodies["name%3A%20n1%2Cn2"] = {"n1": {}}
+    history = look(target=replace(MAIL, holder="host"), follow="1")
+    assert history.followed is not None
+    assert (history.followed.over, history.executions[0].over, history.executions[0].host) == (over, over, "10.0.3.7")
+    assert (history.executions[0].may_still_run, history.executions[1].may_still_run) == (not over, True)
+    assert sum("/output" in path for path in said.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("nodes", "over"),
+    [
+        ({"n1": {"always-set-pty": "true"}, "n2": {"always-set-pty": "TRUE", "node-executor": "sshj-ssh"}}, True),
+        ({"n1": {"always-set-pty": "true"}, "n2": {"always-set-pty": "true", "node-executor": "ssh-exec"}}, False),
+        ({"n1": {"always-set-pty": "true"}, "n2": {"always-set-pty": "true", "node-executor": "local"}}, False),
+        ({"n1": {"always-set-pty": "true"}, "n2": {}}, False),
+        ({"n1": {"always-set-pty": "true"}}, False),
+        (Denied("Rundeck", "may not"), False),
+    ],
+)
+def test_with_a_terminal_on_each_node_a_command_ends_with_its_run(said: Said, lists: Lists, nodes: Any, over: bool) -> None:
+    """Nodes are asked for only where the log doesn't say it."""
+    lists.rows = [row(1, ended=AT - 9, **{**FAILED_ROW, "failedNodes": ["n1", "n2"]})]
+    said.bodies |= {"lastlines=3000": {"entries": []}, "resources?filter=name%3A%20n1%2Cn2": nodes}
+    assert look().executions[0].over == over
+
+
+@pytest.mark.parametrize(
+    ("value", "host"), [("mail-1", "mail-1"), ("fe80::1%eth0", "fe80::1%eth0"), (".*", ""), ("", ""), ("a b", "")]
+)
+@pytest.mark.usefixtures("said")
+def test_the_only_host_of_a_run_is_read_from_its_options(lists: Lists, value: str, host: str) -> None:
+    """A person's, too; the default stands for all hosts. A run that succeeded costs no further call."""
+    lists.rows = [row(1, job={"options": {"service": "mail", "host": value}})]
+    (run,) = look(target=replace(MAIL, holder="host")).executions
+    assert (run.host, run.may_still_run) == (host, False)
 
 
 # --- evidence

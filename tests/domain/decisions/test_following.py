@@ -46,7 +46,7 @@ from tests.support.worlds.scenes import (
 
 MISSING = Unknown("it is down", remedy="Start it.")
 OURS = execution(started=2, ended=None, tag="inc-1.1")
-ENDED = replace(OURS, status="succeeded", runner_ended_at=RUNNER_NOW + 10)
+ENDED = replace(OURS, status="succeeded", runner_ended_at=RUNNER_NOW + 10, over=True)
 WITHIN_S, GRACE_S = 600.0, 900.0
 
 
@@ -193,21 +193,22 @@ def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
 
 
 def test_a_run_that_rundeck_ended_may_still_be_at_work():
-    """Over SSH its command goes on after a time-out (measured). People are told at once, and nothing is started until `max_run`
-    since its start, unless the queue is well before; nothing is concluded from consumers that are still the old ones."""
-    timed_out = replace(FAILED, status="timedout")
+    """I20: over SSH its command goes on after a time-out (measured). People are told at once; nothing is started until `max_run`
+    since its start, unless the queue is well before. Nothing is concluded from consumers that are still the old ones."""
+    timed_out = replace(FAILED, status="timedout", over=False)
     first = woken(RUNNING, NOW + 15, seen(timed_out, now=NOW + 15))
     assert (phase(first), kinds(first.document), channels(first.document)) == (Phase.VERIFYING, ["held"], {"ops", "duty"})
     card = first.document.to_tell[0].card
     assert card.headline == "ACT NOW: mail: the outcome of a restart is unclear"
-    assert "its command may still be running (over SSH)" in " ".join(card.text)
+    assert "its command may still run on the job's nodes" in " ".join(card.text)
+    assert "ps -ef" in " ".join(card.text)
     assert LINK_BY_HAND not in [label for label, _ in card.links]
     waits = [(float(after_s), seen(timed_out, now=NOW + after_s, mail=ill(NOW + after_s))) for after_s in range(30, 1800, 15)]
     waited = through(first.document, waits)
     assert (phase(waited), kinds(waited.document)) == (Phase.VERIFYING, [])
     again = woken(waited.document, NOW + 1815, seen(timed_out, now=NOW + 1815, mail=ill(NOW + 1815)))
     assert [act.tag for act in starts(again)] == ["inc-1.2"]
-    theirs = execution(5, started=-200, ended=-190, status="aborted")
+    theirs = execution(5, started=-200, ended=-190, status="aborted", over=False)
     late = woken(document(incident()), NOW + 1595, seen(theirs, now=NOW + 1595))
     assert (phase(late), kinds(late.document)) == (Phase.WAITING, ["held"]), "it waits for a known end"
     healed = [(after_s, seen(timed_out, now=NOW + after_s, mail=well(NOW + after_s))) for after_s in (30.0, 45.0, 60.0)]

@@ -70,7 +70,7 @@ def failed(number: int, ended: float) -> Execution:
 
 
 def ended_by_rundeck(status: str, started: float = -1800.0) -> Execution:
-    return execution(9, started=started, ended=started + 8, status=status)
+    return execution(9, started=started, ended=started + 8, status=status, over=False)
 
 
 def ahead_by(seconds: float) -> ExecutionHistory:
@@ -111,7 +111,8 @@ HOLDS = [
     pytest.param(scene(replace(seen(), queues={})), Reason.SYMPTOM_UNKNOWN, "not checked", id="symptom_unknown-unseen"),
     pytest.param(scene(seen(history=MISSING)), Reason.LEDGER_UNKNOWN, "it is down", id="ledger_unknown"),
     pytest.param(scene(seen(execution(ended=None, started=-1801))), Reason.ZOMBIE_EXECUTION, "30 min", id="zombie_execution"),
-    pytest.param(scene(seen(ended_by_rundeck("timedout"))), Reason.ZOMBIE_EXECUTION, "may still be running", id="timed out"),
+    *(pytest.param(scene(seen(ended_by_rundeck(status))), Reason.ZOMBIE_EXECUTION, "may still run", id=status)
+        for status in ("timedout", "failed", "failed-with-retry", "other: incomplete")),
     pytest.param(scene(seen(ended_by_rundeck("aborted"), mail=well())), Reason.SYMPTOM_GONE, "depth 0", id="aborted, well"),
     pytest.param(scene(seen(history=history_of(others=(execution(ended=None),)))), Reason.JOB_BUSY, "execution 7",
         id="job_busy-running"),
@@ -144,7 +145,7 @@ def test_each_guard_holds_with_its_reason_code(held, reason, detail):
     assert (decision.kind, decision.reason) == (Kind.HOLD, reason)
     assert detail in str(decision.detail)
     assert (decision.again_in_s is not None) == (
-        reason in (Reason.COOLDOWN, Reason.JOB_BUSY, *UNKNOWN) or detail in ("can't be read", "may still be running")
+        reason in (Reason.COOLDOWN, Reason.JOB_BUSY, *UNKNOWN) or detail in ("can't be read", "may still run")
     ), "what passes without a person is waited for"
 
 
@@ -163,7 +164,10 @@ PASSES = [
         scene(seen(execution(ended=-4000, started=-4030, runner_not_after=RUNNER_NOW - 4031, status="failed"))), id="late"
     ),
     pytest.param(scene(seen(ended_by_rundeck("timedout", -1801))), id="timed out, and began over `max_run` ago"),
-    pytest.param(scene(seen(execution(9, started=3600, ended=-7000, status="aborted"))), id="aborted before it began"),
+    pytest.param(
+        scene(seen(execution(9, started=3600, ended=-7000, status="aborted", over=False))), id="aborted before it began"
+    ),
+    pytest.param(scene(seen(failed(9, -1790)), book=runbook(limits=Limits(failing=2))), id="failed, and its command is over"),
     *(pytest.param(scene(seen(history=ahead_by(off_s))), id=f"a clock {off_s} s off") for off_s in (30, -30)),
     pytest.param(scene(before=between(), book=runbook(limits=Limits(stale_s=10))), id="not stale between attempts"),
     pytest.param(scene(seen(execution(started=-40, ended=-30)), before=between()), id="no cooldown between attempts"),

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.events import Start, StartResult
 from functions.domain.model.incidents import STUCK, AfterRestart, Document, PastAttempt, QueueState
-from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
+from functions.domain.model.observations import Execution, Holder, Observation, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import HolderOption, Limits, Restart, Rules, Symptom
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
@@ -208,13 +208,14 @@ def test_six_numbered_attempts_escalate_with_the_last_reason():
 @pytest.mark.parametrize("adopted", [False, True])
 def test_a_restart_that_a_person_aborted_is_that_persons_decision(adopted):
     """No further attempt, and people are told who aborted it; the button of the escalation or `resume` goes on."""
-    aborted = replace(ENDED, status="aborted", aborted_by="alice")
+    aborted = replace(ENDED, status="aborted", aborted_by="alice", over=False)
     before = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS, adopted=adopted))
     result = woken(before, NOW + 15, seen(aborted, now=NOW + 15))
     assert (starts(result), last(result)) == ([], (Ending.ESCALATED, Reason.ABORTED))
     card = result.document.to_tell[0].card
     assert "a person aborted the restart" in card.headline
-    assert "alice aborted execution 7; its command may still be running (over SSH)" in " ".join(card.text)
+    assert "alice aborted execution 7; its command may still run on the job's nodes" in " ".join(card.text)
+    assert "ps -ef" in " ".join(card.text)
     again = moved(result.document, alerted(case(starts_at=NOW + 100, fingerprint="fp-2")), seen(now=NOW + 120), at=NOW + 120)
     assert (starts(again), reason(again)) == ([], Reason.ESCALATED)
 
@@ -392,20 +393,59 @@ def test_the_start_has_the_host_beside_the_target_s_options(holders, holder, opt
     assert document.target == replace(TARGET, holder="host" if holder else "")
 
 
-def test_the_second_attempt_goes_to_all_hosts_if_the_first_failed():
-    """An address that is no node's hostname matches no node: the same again would fail again, and the application stay stuck."""
+@pytest.mark.parametrize("then", [{"holders": [ONE]}, {"holders": [ONE, ANOTHER]}, {}], ids=["held", "two hold", "unserved"])
+def test_what_failed_on_one_host_is_repeated_on_that_host(then):
+    """Whatever the queue shows by then: it never widens to all hosts, and a second failure goes to people."""
     document, start = ordered(ONE)
     assert start.options == {"host": "10.0.3.7"}
     running = execution(9, started=1.0, ended=None, tag="inc-1.1")
     document = moved(document, StartResult("inc-1.1", running), seen(mail=own(holding(ONE))), with_rules=limited()).document
-    failed = replace(running, status="failed", runner_ended_at=RUNNER_NOW + 2.0)
+    failed = replace(running, status="failed", runner_ended_at=RUNNER_NOW + 2.0, over=True)
     starts: list[Start] = []
     for after_s in range(20, 400, 20):
         history = replace(history_of(failed, now=NOW + after_s), followed=failed)
-        what = seen(now=NOW + after_s, mail=own(holding(ONE, at=NOW + after_s)), history=history)
+        mail = own(holding(*then["holders"], at=NOW + after_s)) if then else snapshot(at=NOW + after_s)
+        what = seen(now=NOW + after_s, mail=mail, history=history)
         result = woken(replace(document, to_tell=()), NOW + after_s, what, with_rules=limited())
         document, starts = result.document, [act for act in result.acts if isinstance(act, Start)]
         if starts or document.incident is None:
             break
-    assert [one.options for one in starts] == [{}]
-    assert document.incident.run.holder_host == ""
+    assert [one.options for one in starts] == [{"host": "10.0.3.7"}]
+    assert document.incident.run.holder_host == "10.0.3.7"
+
+
+def by_hand(host: str, *, ended: float | None = -200.0) -> Execution:
+    return execution(9, started=-210.0, ended=ended, user="anna", host=host)
+
+
+def look(*holders: Holder, after_s: float, run: Execution) -> Observation:
+    mail = own(holding(*holders, at=NOW + after_s))
+    return seen(now=NOW + after_s, mail=mail, history=history_of(run, now=NOW + after_s))
+
+
+@pytest.mark.parametrize("ended", [-200.0, None], ids=["ended", "runs"])
+def test_a_restart_by_hand_of_another_host_is_none_of_what_hangs(ended):
+    """It isn't adopted: the host that hangs is restarted in its turn, after the run and the cooldown."""
+    run = by_hand("10.0.3.7", ended=ended)
+    result = moved(Document("key"), alerted(case(starts_at=NOW - 300)), look(ANOTHER, after_s=0, run=run), with_rules=limited())
+    assert (phase(result), reason(result)) == (Phase.WAITING, Reason.COOLDOWN if ended else Reason.JOB_BUSY)
+    run = by_hand("10.0.3.7")
+    waits = [(float(after_s), look(ANOTHER, after_s=after_s, run=run)) for after_s in range(60, 420, 15)]
+    (start,) = starts(through(result.document, waits, limited()))
+    assert start.options == {"host": "10.0.3.8"}
+    of_all = look(ANOTHER, after_s=0, run=by_hand(""))
+    result = moved(Document("key"), alerted(case(starts_at=NOW - 300)), of_all, with_rules=limited())
+    assert [past.execution.id for past in result.document.incident.tries] == ["9"], "a restart of all hosts is adopted"
+
+
+def test_a_restart_by_hand_of_one_of_two_hosts_ends_what_that_host_held():
+    """What the other host holds since before is no connection that survived: it is restarted next, and alone."""
+    run, alert = by_hand("10.0.3.7", ended=-1.0), alerted(case(starts_at=NOW - 300))
+    result = moved(Document("key"), alert, look(ONE, ANOTHER, after_s=0, run=run), with_rules=limited())
+    followed = result.document.incident
+    assert (followed.run.adopted, followed.run.holder_host) == (True, "10.0.3.7")
+    for after_s in range(15, 300, 15):
+        result = woken(replace(result.document, to_tell=()), NOW + after_s, look(ANOTHER, after_s=after_s, run=run), limited())
+        if starts(result):
+            break
+    assert [start.options for start in starts(result)] == [{"host": "10.0.3.8"}]

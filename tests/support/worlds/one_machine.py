@@ -31,7 +31,7 @@ from functions.domain.model.incidents import Document
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
 from testbed.doubles.rabbitmq import RabbitDouble
-from testbed.doubles.rundeck import Job, Rundeck
+from testbed.doubles.rundeck import NOT_AFTER, Job, Rundeck
 from testbed.unstick_process import (
     HMAC_SECRET,
     MACHINE_TOKEN,
@@ -125,6 +125,9 @@ class Place:
         with self.rundeck.state.lock:
             for run in self.rundeck.state.runs.values():
                 run.started, run.ends_at = run.started - seconds, run.ends_at - seconds
+                run.command_ends -= seconds
+                if NOT_AFTER in run.options:
+                    run.options[NOT_AFTER] = str(int(run.options[NOT_AFTER]) - int(seconds))
                 run.ended = run.ended and run.ended - seconds
 
     def set_back(self, seconds: float) -> None:

@@ -126,11 +126,11 @@ def bare(depth: int, at: float = NOW, **more: Any) -> QueueSnapshot:
 
 
 def execution(number: int = 7, *, started: float = -60.0, ended: float | None = -50.0, **changes: Any) -> Execution:
-    """A run, its times in seconds from RUNNER_NOW."""
+    """A run, its times in seconds from RUNNER_NOW. Its command ends with it."""
     status = "running" if ended is None else "succeeded"
     ended_at = None if ended is None else RUNNER_NOW + ended
     run = Execution(str(number), f"http://rundeck/execution/{number}", status, RUNNER_NOW + started, ended_at)
-    return replace(run, **changes)
+    return replace(run, **{"over": ended is not None, **changes})
 
 
 def history_of(*executions: Execution, now: float = NOW, **changes: Any) -> ExecutionHistory:

@@ -143,6 +143,7 @@ def _to_execution(run: Run) -> Execution:
         user="unstick",
         aborted_by=state.stopped_by,
         abandoned=state.status == runs.LOST,
+        over=state.exit is not None,
     )
 
 

@@ -32,6 +32,7 @@ NOISE = re.compile(r"\s+at [\w.$/<>]+\(|\s*\.\.\. \d+ (more|common frames omitte
 JAVA_CLASS = re.compile(r"(Exception: class )?\b(com\.dtolabs|org\.rundeck|java|groovy|grails)\.[\w.$]*(Exception|Error): ")
 VARIABLES = re.compile(r"\s*\+?\s*\{?(dataContext=)?MultiDataContextImpl\(.*", re.DOTALL)
 HTTP_OK = 200
+HOST = re.compile(r"[0-9A-Za-z:][\w.:%-]{0,99}", re.ASCII)
 SILENT = frozenset({408, 425, 429})
 """Status codes of proxies, never of Rundeck itself. The request may or may not have reached Rundeck."""
 
@@ -58,6 +59,7 @@ _JOB = (
     Text("there is no such job, project or execution"),
     Text("Compare restart.job with the UUID on the job's page in Rundeck."),
 )
+PROJECT_OFF = Text("the project is disabled, or being deleted"), Text("Enable the project in Rundeck, or change restart.job.")
 OFF = Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck.")
 PASSIVE = (
     Text("is in passive mode and starts nothing"),
@@ -78,6 +80,7 @@ ERRORS = (
     Refusal(403, "unauthorized", "", *_TOKEN, DeniedCode.TOKEN),
     Refusal(403, "", "", *_ACL, DeniedCode.ACL, quoted=True),
     Refusal(404, "api.error.invalid.request", "", *_URL),
+    Refusal(404, "api.error.project.disabled", "", *PROJECT_OFF),  # of its executions, too: they are not gone
     Refusal(404, "api.error.", "", *_JOB, DeniedCode.JOB),
     Refusal(404, "", "", *_URL),
     Refusal(400, "api.error.job.disabled", "", *OFF),
@@ -135,6 +138,18 @@ def without_empty(options: Mapping[str, str]) -> dict[str, str]:
 def start(to: Connection, job: str, options: Mapping[str, str]) -> dict[str, Any]:
     """Start the job, and return the execution as Rundeck describes it. Raises as `ask` does."""
     return ask(to, "POST", f"job/{quote(job, safe='')}/run", json={"options": options}).object()
+
+
+def read_nodes(to: Connection, project: str, node_filter: str) -> dict[str, Mapping[str, Any]]:
+    """The attributes of the project's nodes that the filter matches and the token may read, by name. Raises as `ask` does."""
+    path = f"project/{quote(project, safe='')}/resources?filter={quote(node_filter, safe='')}"
+    return {name: node for name, node in mapping(ask(to, "GET", path).json()).items() if isinstance(node, dict)}
+
+
+def has_terminal(node: Mapping[str, Any]) -> bool:
+    """Whether a command gets one on this node, and so ends with its connection (measured on 6.1 with JSch and sshj, 6 of 6).
+    `ssh-exec` calls OpenSSH without one, and a command of the server itself has no connection."""
+    return str(node.get("always-set-pty")).lower() == "true" and str(node.get("node-executor", "ssh")).endswith("ssh")
 
 
 def _is_html(answer: http_client.Answer) -> bool:
@@ -223,8 +238,9 @@ def options_of(row: Mapping[str, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in given.items() if value not in ("", None)}
 
 
-def execution_of(row: Mapping[str, Any], settings: Rundeck) -> Execution:
-    """Convert Rundeck's execution object. Only `date-ended` shows whether it ended: the list of statuses is open. Its link isn't
+def execution_of(row: Mapping[str, Any], settings: Rundeck, holder: str = "") -> Execution:
+    """Convert Rundeck's execution object. `holder`: the option that limits a run to one host; its default, such as `.*`, is no
+    host. Only `date-ended` shows whether it ended: the list of statuses is open. Its link isn't
     used: it has the server's configured URL, which may be wrong."""
     number, status, custom = row.get("id"), row.get("status"), row.get("customStatus")
     if not re.fullmatch(r"\d+", str(number), re.ASCII) or not isinstance(status, str):
@@ -240,6 +256,7 @@ def execution_of(row: Mapping[str, Any], settings: Rundeck) -> Execution:
         runner_not_after=_not_after(options.get(NOT_AFTER_OPTION, "")),
         user=plain(str(row.get("user") or ""), 100),
         aborted_by=plain(str(row.get("abortedby") or ""), 100),
+        host=host if HOST.fullmatch(host := options.get(holder, "")) else "",
         scheduled=status in ("scheduled", "queued") and row.get("date-ended") is None,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -33,11 +33,12 @@ MAY_RUN = "the token may run the job"
 STARTS = "Rundeck starts the jobs of the project"
 HISTORY = "the job's history can be read"
 NODES = "the job's node filter matches nodes"
+TERMINALS = "commands end with their run"
 POLICY = "infra/rundeck/unstick.aclpolicy"
 ABORTS = "whether it may abort a run with wrong options (`kill`), Rundeck shows nowhere"
 UNREACHABLE = "check rundeck.url and the network in between"
 
-Nodes = Mapping[str, Any]
+Nodes = Mapping[str, Mapping[str, Any]]
 Rules = Callable[[Mapping[str, Any]], Iterable[Finding]]
 """What a job's definition has to be like."""
 
@@ -86,11 +87,12 @@ def _check_job(
         return
     yield from rules(definition)
     node_filter = _fill_node_filter(definition, options)
+    read_nodes = cache(partial(answers.read_nodes, to, str(info.get("project")), node_filter)) if node_filter else dict[str, Any]
     if node_filter:
-        yield _unless_refused(NODES, lambda: _judge_nodes(node_filter, _get_nodes(to, project, node_filter)))
+        yield _unless_refused(NODES, lambda: _judge_nodes(node_filter, read_nodes()))
+        yield _unless_refused(TERMINALS, lambda: _judge_terminals(read_nodes()))
     if compare:
-        nodes = partial(_get_nodes, to, project, node_filter) if node_filter else dict[str, Any]
-        yield finding_of(HOLDER_HOSTS, lambda: compare(definition, nodes()), UNREACHABLE)
+        yield finding_of(HOLDER_HOSTS, lambda: compare(definition, read_nodes()), UNREACHABLE)
 
 
 def _unless_refused(what: str, ask: Callable[[], Finding]) -> Finding:
@@ -116,11 +118,6 @@ def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError):
         jobs = None
     return answers.mapping(jobs[0] if isinstance(jobs, list) and jobs else None)
-
-
-def _get_nodes(to: answers.Connection, project: str, node_filter: str) -> Nodes:
-    nodes = answers.mapping(_get(to, f"{project}/resources?filter={quote(node_filter, safe='')}"))
-    return {name: node for name, node in nodes.items() if isinstance(node, dict)}
 
 
 def _fill_node_filter(definition: Mapping[str, Any], options: Mapping[str, str]) -> str:
@@ -186,14 +183,24 @@ def _judge_history(body: Any) -> Finding:
 
 
 def _judge_nodes(node_filter: str, nodes: Nodes) -> Finding:
-    """Over SSH, the default, commands outlive an abort on a node without a terminal (measured on 6.1)."""
-    shown, bare = answers.plain(node_filter), [name for name in nodes if str(nodes[name].get("always-set-pty")).lower() != "true"]
-    if by_ssh := [name for name in bare if str(nodes[name].get("node-executor", "ssh")).endswith("ssh")]:
-        detail = f"{shown}: {len(nodes)}; an abort or a time-out stops no command on {answers.plain(', '.join(by_ssh))}"
-        return Finding(NODES, None, detail, "give these nodes the attribute `always-set-pty: 'true'` (infra/rundeck/README.md)")
-    remedy = f"compare the job's node filter, the nodes' tags and the rule `node` of the policy ({POLICY})"
+    shown, remedy = answers.plain(node_filter), f"compare the job's node filter, the nodes' tags and the rule `node` of {POLICY}"
     detail = f"{shown}: {len(nodes)}" if nodes else f"no node of `{shown}` that the token may use"
     return Finding(NODES, bool(nodes), detail, remedy)
+
+
+def _judge_terminals(nodes: Nodes) -> Finding:
+    """Over SSH, the default, a command without a terminal outlives a lost connection, an abort and a time-out."""
+    kinds: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        executor = str(node.get("node-executor", "ssh"))
+        kind = "a terminal" if answers.has_terminal(node) else "no terminal" if executor.endswith("ssh") else executor
+        kinds.setdefault(kind, []).append(name)
+    detail = answers.plain("; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items()))
+    remedy = (
+        "without a terminal a command outlives a lost connection, an abort and a time-out, and Unstick waits until max_run: "
+        "give the nodes `always-set-pty: 'true'`, and another executor than ssh-exec, which has none (infra/rundeck/README.md)"
+    )
+    return Finding(TERMINALS, None if not nodes or {"no terminal", "ssh-exec"} & kinds.keys() else True, detail, remedy)
 
 
 def _compare_nodes(holder: HolderOption, consumers: frozenset[str], job: Mapping[str, Any], nodes: Nodes) -> Finding:
@@ -261,10 +268,11 @@ def _refuses(option: Mapping[str, Any], value: str) -> bool:
 
 def _check_holder(name: str, job: Mapping[str, Any]) -> Finding:
     """Without its default the job must restart all hosts: an option without a value stays a literal ${option.NAME}."""
-    what = "the job can be limited to the host that hangs"
-    if not _declared(job).get(name, {}).get("value"):
+    what, default = "the job can be limited to the host that hangs", _declared(job).get(name, {}).get("value")
+    if not default or answers.HOST.fullmatch(str(default)):
         remedy = "declare it as a plain option with a default that stands for all hosts, such as .* (infra/rundeck/job.yaml)"
-        return Finding(what, False, f"{name} has no default, which stands for all hosts", remedy)
+        detail = f"the default of {name} could be a host" if default else f"{name} has no default, which stands for all hosts"
+        return Finding(what, False, detail, remedy)
     if f"option.{name}" not in _node_filter(job):
         remedy = "use it in the node filter, as in infra/rundeck/job.yaml"
         return Finding(what, None, f"the job's node filter does not use {name}", remedy)

@@ -5,6 +5,7 @@ twice: a lost answer is Unavailable, and the history shows later what happened."
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -34,8 +35,15 @@ LONG_RUN_S = 3600.0
 """Up to 5.x a list is ordered by start: one that started this long before the window may still have ended inside it."""
 MAX_RETRIES = 20
 TAIL_LINES = 20
-OUTPUT_LINES = 3000  # of an evidence job
+OUTPUT_LINES = 3000  # of an evidence job, and of a run that failed
 LINES_READ = 60  # a Java trace may follow the job's last output
+FAILED = "Failed: "
+_CODE = r"(Result code( was)?:?|exit status) (\d\d?|1[01]\d|12[0-7])\b"
+_UNREACHED = r"HostNotFound|AuthenticationFailure|onnection refused|onnect timed out|No route to host|socket is not established"
+COMMAND_ENDED = re.compile(f"{FAILED}.*({_CODE}|{_UNREACHED})")
+"""What executors write of a command that has ended or never began (JSch, sshj, local and script steps; 6.1 and its sources). A
+cut connection is -1, 255 or no code; from 128 on it may be the end of the executor's own process."""
+NO_NODES = "No matched nodes"
 
 
 class _Listed(Struct, frozen=True):
@@ -51,11 +59,11 @@ def look(
     settings: Rundeck, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float
 ) -> ExecutionHistory:
     """The target's history over the last `since_s` seconds, from the job's own lists: they answer 403 where others hide rows.
-    One round of parallel requests; a second one only if there are older runs, and one for `tail`. `followed` stays
-    None for an execution that Rundeck no longer has."""
+    One round of parallel requests; a second one only if there are older runs, and one for `tail`; after a run that failed, one
+    for its log. `followed` stays None for an execution that Rundeck no longer has."""
     to = answers.connect(settings, timeout_s)
     calls = [partial(_list, to, target.job, status, since_s=since_s) for status in ("running", "scheduled", "")]
-    followers = [partial(_follow, to, follow, tail=tail)] if follow is not None else []
+    followers = [partial(_follow, to, follow, target.holder, tail=tail)] if follow is not None else []
     results = ask_all([*calls, *followers], to)
     lists, ((followed, lines),) = results[: len(calls)], results[len(calls) :] or ((None, None),)
     if not lists[-1].whole:
@@ -66,7 +74,7 @@ def look(
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
     project = next((str(row["project"]) for row in rows if row.get("project")), "")
     page = start_page(settings, target, project) if project else ""
-    return ExecutionHistory(newest.runner_now, ours, others, followed, lines, newest.read_at, page)
+    return _note_over(to, ExecutionHistory(newest.runner_now, ours, others, followed, lines, newest.read_at, page), rows)
 
 
 def start_page(settings: Rundeck, target: Target, project: str = "") -> str:
@@ -118,7 +126,7 @@ def _split_by_target(
     ours: dict[str, Execution] = {}
     others: dict[str, Execution] = {}
     for row in sorted(rows, key=lambda row: "date-ended" in row):
-        execution = answers.execution_of(row, settings)
+        execution = answers.execution_of(row, settings, target.holder)
         same = {name: value for name, value in answers.options_of(row).items() if name not in own} == wanted
         (ours if same else others)[execution.id] = execution
     return _newest_first(ours.values()), _newest_first(execution for execution in others.values() if not execution.ended)
@@ -128,7 +136,9 @@ def _newest_first(executions: Any) -> tuple[Execution, ...]:
     return tuple(sorted(executions, key=lambda execution: (execution.runner_started_at or 0.0, int(execution.id)), reverse=True))
 
 
-def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Execution | None, tuple[str, ...] | None]:
+def _follow(
+    to: answers.Connection, execution: str, holder: str, *, tail: bool
+) -> tuple[Execution | None, tuple[str, ...] | None]:
     """The execution at the end of the chain of retries, and its last log lines if it has ended."""
     for _ in range(MAX_RETRIES):
         try:
@@ -139,7 +149,7 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
             raise
         retried = answers.part(row, "retriedExecution").get("id")
         if retried is None:
-            last = answers.execution_of(row, to.settings)
+            last = answers.execution_of(row, to.settings, holder)
             return last, _read_tail(to, last.id) if tail and last.ended else None
         execution = str(retried)
     return None, None
@@ -158,13 +168,50 @@ def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None
     return tuple(line for line, _ in groupby(filter(None, lines)))[-TAIL_LINES:]
 
 
+def _note_over(to: answers.Connection, history: ExecutionHistory, rows: list[Mapping[str, Any]]) -> ExecutionHistory:
+    """The history, with whether the command of the newest run that failed is over. Each look reads one log at most."""
+    since, failed = history.runner_now - LONG_RUN_S, (run for run in history.executions if run.may_still_run)
+    run = next((run for run in failed if (run.runner_ended_at or 0.0) >= since), None)
+    row = next((row for row in rows if run and str(row.get("id")) == run.id and "date-ended" in row), {})
+    if run is None or not _is_over(replace(to, ends=time.monotonic() + to.left_s / 2), row, run):
+        return history
+    over = replace(run, over=True)
+    executions = tuple(over if each.id == run.id else each for each in history.executions)
+    followed = over if history.followed and history.followed.id == run.id else history.followed
+    return replace(history, executions=executions, followed=followed)
+
+
+def _is_over(to: answers.Connection, row: Mapping[str, Any], run: Execution) -> bool:
+    """Whether the log of each node says so, or the node has a terminal, or there was no node. What can't be read says nothing.
+    A node that has succeeded so far when its run is aborted or times out counts as succeeded (recorded)."""
+    lists = (row.get(key) for key in ("failedNodes", "successfulNodes"))
+    failed, succeeded = (nodes if isinstance(nodes, list) else [] for nodes in lists)
+    has_failed = row.get("status") == "failed"
+    try:
+        wrote = {output.node: output.text.splitlines() for output in _read_output(to, run.id) or ()}
+        if not (failed or succeeded):  # Rundeck doesn't know on which nodes it ran, unless it ran on none
+            return has_failed and any(NO_NODES in line for lines in wrote.values() for line in lines)
+        left = [node for node in (failed if has_failed else failed + succeeded) if not _has_ended(wrote.get(node, []), run.tag)]
+        nodes = answers.read_nodes(to, str(row.get("project")), f"name: {','.join(left)}") if left else {}
+    except (Denied, Unavailable):
+        return False
+    return all(answers.has_terminal(nodes.get(node, {})) for node in left)
+
+
+def _has_ended(lines: list[str], tag: str) -> bool:
+    """Whether the restart ended on the node that wrote these lines: the shipped jobs say so, or each step that failed does."""
+    failed = [line for line in lines if line.startswith(FAILED)]
+    ended = re.compile(rf"unstick {re.escape(tag) or '.*'} ended \d+")
+    return any(map(ended.fullmatch, lines)) or (bool(failed) and all(map(COMMAND_ENDED.match, failed)))
+
+
 def run(settings: Rundeck, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
     """Start the job once. Rundeck silently drops or replaces option values, so its echo must equal what was sent. An option
     that a secure one hides, or a default that the runbook doesn't name, is a mismatch too: the history could never be matched."""
     own = {INCIDENT_OPTION: tag, NOT_AFTER_OPTION: str(int(runner_not_after))}
     sent = answers.without_empty({**target.options, **own})
     row = answers.start(answers.connect(settings, timeout_s), target.job, sent)
-    execution = answers.execution_of(row, settings)
+    execution = answers.execution_of(row, settings, target.holder)
     echo = answers.options_of(row)
     if target.holder not in sent:
         echo.pop(target.holder, None)  # the default, with which the job restarts all hosts
