@@ -61,7 +61,14 @@ class Run:
     """The run that Rundeck started when this one had failed, since the job says so."""
     is_retry: bool = False
     host: str = ""
-    """The one that an evidence run was limited to."""
+    """The one that it was limited to; "": all."""
+    goes_on_s: float = 0.0
+    """For how long its command goes on once Rundeck says that it has ended: a connection was cut, its server restarted."""
+
+    @property
+    def over(self) -> float | None:
+        """When its command is over, and has restarted what it restarts."""
+        return None if self.ends is None else self.ends + self.goes_on_s
 
     def chain(self) -> list[Run]:
         """The run and its retries."""
@@ -82,6 +89,8 @@ class Run:
             self.not_after,
             self.by,
             scheduled=planned,
+            host=self.host,
+            over=over and not self.goes_on_s,
         )
 
 

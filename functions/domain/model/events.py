@@ -33,6 +33,7 @@ class Declined(Struct, frozen=True):
     nonce: str
     by: str
     why: str = ""
+    on_purpose: bool = False  # what is only likely to hang works on purpose, and Unstick may learn from it
 
 
 class Acknowledged(Struct, frozen=True):

@@ -95,6 +95,8 @@ class Execution(Struct, frozen=True):
     scheduled: bool = False  # it waits for a later start, and blocks the job until then
     abandoned: bool = False  # it has ended, and how is unknown
     retry_of_restart: bool = False  # the runner's own retry of an execution that began in time: the attempt was a restart
+    host: str = ""  # the only host that it was limited to, by the target's holder option; empty: all
+    over: bool = False  # the runner shows that its command ended on each node, or ended with the run
 
     @property
     def is_evidence(self) -> bool:
@@ -175,6 +177,7 @@ class Channel(Struct, frozen=True, omit_defaults=True):
     held: int = 0  # how many messages it has received and not acknowledged
     counted: int = 0  # deliveries less acknowledgements, by its counters. More than `held` if it rejects messages.
     work: Samples = ()  # its deliveries and acknowledgements together
+    acks: Samples = ()
     redeliveries: Samples = ()
     returned: int | None = None  # how many redeliveries by now; None where that is not known
     shared: bool = False  # it also consumes other queues, so the queue of its messages is unknown
