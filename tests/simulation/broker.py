@@ -110,7 +110,10 @@ class Queue(Course):
         piece, late = self.piece(when), self.piece(gauges_at)
         depth = late.depth_at(gauges_at)
         held = min(depth, sum(worker.holds for worker in late.workers))
-        counts, got = piece.count(when, hidden), sum(int(one.done + piece.done_by(when, one)) for one in piece.workers if one.gets)
+        counts, got = (
+            piece.count(when, hidden),
+            sum(int(one.done + piece.done_by(when, one)) for one in piece.workers if one.gets),
+        )
         return *counts, depth, held, piece.published_at(when), counts[0] - got, late
 
     def _with_channels(
