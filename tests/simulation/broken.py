@@ -20,11 +20,14 @@ from functions.domain.decisions.turn import GuardContext, Turn
 from functions.domain.health import looks, recovery, stalls
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Decision
-from functions.domain.model.incidents import Document
-from functions.domain.model.observations import ExecutionHistory, Standstill
+from functions.domain.model.incidents import Card, Document
+from functions.domain.model.observations import ExecutionHistory, QueueSnapshot, Standstill
 from functions.runtime.errors import Denied, Unavailable
+from tests.simulation.broker import Queue
+from tests.simulation.courses.held import DIES
 from tests.simulation.host import Host
-from tests.simulation.models import Faults
+from tests.simulation.models import Faults, Run
+from tests.simulation.world import World
 
 NO_FAULTS = Faults()
 
@@ -179,10 +182,52 @@ def _posts_all(right: Any) -> Any:
 def _any_end_teaches(right: Any) -> Any:
     """Whatever ends a standstill, a new connection's acknowledgement too, ends it by itself."""
 
-    def look_again(standstill: Standstill, reading: Any) -> Any:
-        return right(standstill, reading) or replace(standstill, ended_at=reading.at)
+    def look_again(standstill: Standstill, reading: Any, *rest: Any) -> Any:
+        return right(standstill, reading, *rest) or replace(standstill, ended_at=reading.at)
 
     return look_again
+
+
+def _says_no_end(right: Any) -> Any:
+    """What needs no action is told to nobody."""
+
+    def post(self: Host, channel: str, card: Card, *rest: Any) -> Any:
+        return None if card.urgency == "fine" else right(self, channel, card, *rest)
+
+    return post
+
+
+def _seems_own(right: Any) -> Any:
+    """Whoever takes messages is taken for the application."""
+
+    def read(self: Queue, *given: Any, **named: Any) -> QueueSnapshot:
+        seen: QueueSnapshot = right(self, *given, **named)
+        own = tuple(replace(channel, user="app") for channel in seen.channels or ())
+        owners = seen.owners and ("app",) * len(seen.owners)
+        return replace(seen, users=seen.users and ("app",), owners=owners, channels=own if seen.channels is not None else None)
+
+    return read
+
+
+def _answers_all(right: Any) -> Any:
+    """An answer counts for whatever the document asks when it comes."""
+
+    def decline(self: World, key: str, incident: str, nonce: str, **named: Any) -> None:
+        now = next((one.incident for one in self.documents() if one.key == key), None)
+        right(self, key, incident, now.approval.nonce if now is not None else nonce, **named)
+        self.declines[-1] = (self.now, incident, nonce)
+
+    return decline
+
+
+def _widens(right: Any) -> Any:
+    """A second attempt is for all hosts."""
+
+    def run(self: Host, target: Any, *, tag: str, **named: Any) -> Any:
+        options = {} if tag.endswith(".2") else target.options
+        return right(self, replace(target, options=options), tag=tag, **named)
+
+    return run
 
 
 UNDISTURBED = frozenset({"auto", "sick", "untroubled", "one_clock"})
@@ -206,7 +251,17 @@ VARIANTS = (
         frozenset({"auto", "sick", "evidence", "one_clock"})),
     Variant("what is likely, restarted like what is proved", "I13", (_without_guards("likely_stuck"),), NO_FAULTS,
         ALONE | {"keeps"}),
-    Variant("unseen channels taken for none", "seen", ((looks, "judge", _unseen_is_nothing),), Faults(broker_slow=0.5),
+    Variant("a run that Rundeck ended counted as over", "I20",
+        ((Run, "state", lambda right: lambda *given: replace(right(*given), over=True)),), NO_FAULTS, UNDISTURBED | {"cut"}),
+    Variant("an end that nobody is told", "I19", ((Host, "post", _says_no_end),), NO_FAULTS, UNDISTURBED | {"mended by hand"}),
+    Variant("what waits, looked at too late", "I16",
+        ((World, "wake", lambda right: lambda self, at, content: right(self, at + 400.0, content)),), NO_FAULTS, UNDISTURBED),
+    Variant("an answer for more than its card named", "I18", ((World, "decline", _answers_all),), NO_FAULTS,
+        frozenset({"approve", "sick", "two_queues", "slow readers", "untroubled", "one_clock"})),
+    Variant("what failed on one host, restarted on all", "I18", ((Host, "run", _widens),), NO_FAULTS,
+        ALONE | {"fills", "one host"}),
+    Variant("strangers taken for the application", "I5", ((Queue, "read", _seems_own),), NO_FAULTS, ALONE | {DIES, "strangers"}),
+    Variant("unseen channels taken for none", "I5", ((looks, "judge", _unseen_is_nothing),), Faults(broker_slow=0.5),
         frozenset({"auto", "sick", "one hangs", "one_clock"})),
     Variant("a suspicion that is let go while the queue stands still", "soon", ((guards, "GUARDS", _lets_go),), NO_FAULTS,
         UNDISTURBED | {"suspected"}),

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.model.alerts import Alert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase
-from functions.domain.model.runbooks import EvidenceJob, Limits, Restart, Rules, Runbook, Symptom, Verify
+from functions.domain.model.runbooks import EvidenceJob, Limits, Matcher, Restart, Rules, Runbook, Symptom, Verify
 from tests.simulation.broker import Broker
 from tests.simulation.courses import held
 from tests.simulation.courses.stuck import Cause, add_application
@@ -109,7 +109,9 @@ def _rules(rng: random.Random, options: frozenset[str]) -> Rules:
     mode = next((mode for mode in Mode if mode.value in options), drawn)
     limits = Limits(cooldown_s=rng.choice([60.0, 600.0]), attempts=rng.choice([1, 2, 2, 3]))
     verify, symptom = QUICK if rng.random() < 0.25 else Verify(), Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
-    runbook = Runbook("mail", (), Restart("job"), symptom, mode=mode, verify=verify, limits=limits, notify=("ops",))
+    runbook = Runbook(
+        "mail", (Matcher("app", "!=", ""),), Restart("job"), symptom, mode=mode, verify=verify, limits=limits, notify=("ops",)
+    )
     return Rules({"mail": runbook}, ("ops",), public_url=URL if mode is Mode.APPROVE or rng.random() < 0.2 else "")
 
 
@@ -165,7 +167,7 @@ def _restart_by_hand(world: World, target: str = "target-app0", host: str = "") 
 
 
 def add_ends(world: World) -> None:
-    """What ends in other ways than by Unstick: people mend, restart one host and rename runbooks; and the broker's pages leave."""
+    """What ends in other ways than by Unstick: people mend, restart one host, rename runbooks; the broker's pages leave."""
     more = world.more
     if world.wants("slow readers", 0.3):
         world.reads_s = more.choice([3.0, 20.0, 50.0])

@@ -1,4 +1,4 @@
-"""I5, I16, I18, I19: an end is proved like a beginning. Of each card that says that something is over it asks which queues the card
+"""I5, I16, I18, I19: an end is proved like a beginning. Of each card that says that something is over it asks which queues it
 named, and whether the application itself was well then; strangers who take its messages prove nothing."""
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ def _said_well(past: Past) -> Iterator[Violation]:
             if ran is None or ran.ends is None or ran.ends > at:
                 yield Violation("I5", f"{card.incident} of {target} recovered without a restart that had ended")
                 continue
+        is_end = any(other.incident == card.incident and when < at for when, _, other in past.cards)
         for name in past.named(card):
-            if not _is_seen_well(past, name, ran, at) and not (ran and _is_moving(past, name, ran.ends or 0.0, at)):
+            if not _is_seen_well(past, name, ran, at, is_end=is_end) and not (
+                ran and _is_moving(past, name, ran.ends or 0.0, at)
+            ):
                 yield Violation("I5", f"{card.incident}: {name} was not well when people read: {card.headline}")
 
 
@@ -59,8 +62,8 @@ def _run_of(past: Past, target: str, incident: str) -> Run | None:
     return next((run for run in past.runs.get(target, []) if ids & {str(retry.id) for retry in run.chain()}), None)
 
 
-def _is_seen_well(past: Past, name: str, ran: Run | None, until: float) -> bool:
-    """Whether the last looks before found it well, for `every` at least."""
+def _is_seen_well(past: Past, name: str, ran: Run | None, until: float, *, is_end: bool) -> bool:
+    """Whether the last looks before found it well, for `every` at least if people had been told that it was not."""
     world, ended = past.world, ran.ends or 0.0 if ran else 0.0
     range_s = RANGE * world.faults.scrape_s
     looks = [at for at in world.looks.get(name, []) if ended + range_s - KNOWN_S * bool(range_s) < at <= until]
@@ -72,8 +75,8 @@ def _is_seen_well(past: Past, name: str, ran: Run | None, until: float) -> bool:
             well.append(at)
         elif well or until - at > old_s:
             break
-    if not well or until - well[0] > old_s + past.runbook.verify.every_s:
-        return False
+    if not well or until - well[0] > old_s + past.runbook.verify.every_s or not is_end:
+        return bool(well) and not is_end
     # Without Rundeck's clock, what lies between two looks is by the clocks of those who look.
     unread = not is_quick or any(well[-1] - LOOK_AND_FENCE_S <= at <= well[0] + LOOK_AND_FENCE_S for at in world.unread)
     return well[0] - well[-1] >= (0.1 if unread else max(past.runbook.verify.every_s, range_s) - KNOWN_S)
@@ -130,7 +133,12 @@ def _widened(past: Past) -> Iterator[Violation]:
 def _left_open(past: Past) -> Iterator[Violation]:
     """I16 and I19: whatever people were asked or called for is looked at, and its end is told on the same channel."""
     world = past.world
-    calm = past.is_steady and not world.troubles and not (world.faults.broker_down or world.faults.history_down or world.aways)
+    calm = (
+        past.is_steady
+        and "one_clock" in world.options
+        and not world.troubles
+        and not (world.faults.broker_down or world.faults.history_down or world.aways)
+    )
     for begun, channel, card in _beginnings(past):
         over = [at for at, where, end in world.chat.posts if at > begun and where == channel and _ends(past, end, card)]
         names, until = past.named(card), min(over, default=world.now)
@@ -145,19 +153,24 @@ def _left_open(past: Past) -> Iterator[Violation]:
 
 
 def _beginnings(past: Past) -> Iterator[tuple[float, str, Card]]:
+    """Each question and escalation on each channel. A reminder, and a card that is posted anew, begin nothing."""
+    begun = set()
     for at, channel, card in past.world.chat.posts:
-        if card.kind == "escalated" or (card.kind == "held" and "approve" in card.actions):
+        key = (channel, card.incident, card.kind)
+        if key not in begun and (card.kind == "escalated" or (card.kind == "held" and "approve" in card.actions)):
+            begun.add(key)
             yield at, channel, card
 
 
 def _ends(past: Past, end: Card, card: Card) -> bool:
     """Whether it ends what the other card began, or goes on from it: a restart has an end of its own."""
-    is_end = end.kind in (*OVER, "escalated") or end.urgency == "fine" or "approve" in end.actions
+    goes_on = end.kind == "escalated" or ("approve" in end.actions and end.incident != card.incident)
+    is_end = end.kind in OVER or end.urgency == "fine" or goes_on
     return is_end and (end.incident == card.incident or bool(set(past.named(end)) & set(past.named(card))))
 
 
 def _is_long_well(past: Past, name: str) -> bool:
     queue, now = past.world.queues[name], past.world.now
     moments = [now - 60.0 * back for back in range(int(OWED_S / 60.0))]
-    present = all(queue.consumers(at) for at in moments)
-    return present and not any(queue.stuck(at, past.runbook.symptom.for_s / 2) for at in moments)
+    works = all(queue.consumers(at) and (queue.depth(at) == 0 or queue.done(at) > queue.done(at - 60.0)) for at in moments)
+    return works and not any(queue.hung(at, past.runbook.symptom.for_s / 2) for at in moments)

@@ -31,7 +31,7 @@ SHARE = 0.4
 RATE = 3.0
 PUBLISH = 0.1
 PAUSE_S = 200.0
-TWO_HOSTS = "hangs on two hosts"
+TWO_HOSTS, DIES = "hangs on two hosts", "dies"
 DEAD_LETTERS = "dead letters after the broker's restart"
 HISTORY = {CONSUMERS_1D: "2", ACKED_1D: "500"}
 
@@ -105,10 +105,9 @@ def is_wanted(world: World) -> bool:
 
 def add(world: World) -> Held:
     """Draw one, with its runbook."""
-    kinds = [kind for kind in KINDS if kind in world.options] or [kind for kind in KINDS if kind != TWO_HOSTS]
+    kinds = [kind for kind in KINDS if kind in world.options] or [kind for kind in KINDS if kind not in (TWO_HOSTS, DIES)]
     kind, name = world.rng.choice(kinds), NAME
-    if world.wants(TWO_HOSTS, 0.15):
-        kind = TWO_HOSTS
+    kind = TWO_HOSTS if world.wants(TWO_HOSTS, 0.15) else DIES if world.wants(DIES, 0.1) else kind
     others = _draw_strangers(world) if kind in KINDS_OF_ONE_BROKER else ()
     queue = Queue(BEGIN - 1000.0, (_worker("before", 9, rate=RATE), *others), publish=PUBLISH)
     if kind == DEAD_LETTERS:
@@ -272,6 +271,13 @@ def _hang_on_two_hosts(case: Held) -> None:
     case.hold(case.begins + case.world.more.choice([0.0, 40.0, 400.0]), second.id, 1, publish=PUBLISH)
 
 
+def _die(case: Held) -> None:
+    """Its consumers go for good; who else takes from the queue goes on."""
+    case.queue.turn(BEGIN - 300.0, (_worker("day", 1, rate=RATE),))
+    case.hangs_from = case.begins
+    case.turn(case.begins, ())
+
+
 # --- stalls: what goes on by itself teaches, what others end does not; people observe at first
 
 
@@ -355,6 +361,7 @@ KINDS: dict[str, Callable[[Held], None]] = {
     "stalls and hangs": _stall,
     "is mended and hangs": _mend,
     TWO_HOSTS: _hang_on_two_hosts,
+    DIES: _die,
 }
 KINDS_OF_ONE_BROKER = KINDS.keys() - {DEAD_LETTERS, *(kind for kind in KINDS if "the broker" in kind), *LEARNS}
 """Those that strangers may take from: the others lose all counts, or are of lengths that strangers would change."""
