@@ -220,16 +220,6 @@ def _answers_all(right: Any) -> Any:
     return decline
 
 
-def _widens(right: Any) -> Any:
-    """A second attempt is for all hosts."""
-
-    def run(self: Host, target: Any, *, tag: str, **named: Any) -> Any:
-        options = {} if tag.endswith(".2") else target.options
-        return right(self, replace(target, options=options), tag=tag, **named)
-
-    return run
-
-
 UNDISTURBED = frozenset({"auto", "sick", "untroubled", "one_clock"})
 ALONE = frozenset({"auto", "untroubled", "one_clock", "nobody answers"})
 
@@ -258,8 +248,6 @@ VARIANTS = (
         ((World, "wake", lambda right: lambda self, at, content: right(self, at + 400.0, content)),), NO_FAULTS, UNDISTURBED),
     Variant("an answer for more than its card named", "I18", ((World, "decline", _answers_all),), NO_FAULTS,
         frozenset({"approve", "sick", "two_queues", "slow readers", "untroubled", "one_clock"})),
-    Variant("what failed on one host, restarted on all", "I18", ((Host, "run", _widens),), NO_FAULTS,
-        ALONE | {"fills", "one host"}),
     Variant("strangers taken for the application", "I5", ((Queue, "read", _seems_own),), NO_FAULTS, ALONE | {DIES, "strangers"}),
     Variant("unseen channels taken for none", "I5", ((looks, "judge", _unseen_is_nothing),), Faults(broker_slow=0.5),
         frozenset({"auto", "sick", "one hangs", "one_clock"})),
