@@ -9,7 +9,7 @@ from functions.application.ports import Ports
 from functions.domain.cards.card import compose
 from functions.domain.cards.content import CardInput, clock
 from functions.domain.decisions.messages import call_people
-from functions.domain.model.incidents import Card, CardKind
+from functions.domain.model.cards import Card, CardKind
 from functions.domain.model.observations import Pause
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.parallel import unwrap

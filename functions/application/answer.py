@@ -7,8 +7,9 @@ from msgspec import Struct
 from functions.application.documents import STORE_S, load
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
+from functions.domain.model.cards import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE
 from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply, WasHealthy
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, Document
+from functions.domain.model.incidents import Document
 from functions.runtime.text import Text
 
 NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")

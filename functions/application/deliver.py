@@ -9,9 +9,10 @@ from functions.application.documents import LIST_S, STORE_S, archive_path, decod
 from functions.application.ports import Budget, Ports
 from functions.domain.cards.facts import page_of_incident
 from functions.domain.decisions.waiting import APPROVAL_S
+from functions.domain.model.cards import Card, Message
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Bundled, MessagesDelivered, Waiting
-from functions.domain.model.incidents import Archive, Card, Document, Message
+from functions.domain.model.incidents import Archive, Document
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import unwrap
 from functions.runtime.secrets import redact

@@ -17,8 +17,9 @@ from functions.domain.cards import report as costs
 from functions.domain.cards.incident import Record, Row, to_row
 from functions.domain.cards.report import DAY_S, Report, to_case
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
+from functions.domain.model.cards import Card
 from functions.domain.model.codes import Ending
-from functions.domain.model.incidents import Archive, Card, Document
+from functions.domain.model.incidents import Archive, Document
 from functions.runtime.errors import Denied
 from functions.runtime.parallel import Calls, unwrap
 

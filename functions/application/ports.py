@@ -15,7 +15,8 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from functions.domain.model.alerts import QueueRef, Target
-from functions.domain.model.incidents import Archive, Card
+from functions.domain.model.cards import Card
+from functions.domain.model.incidents import Archive
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, QueueSnapshot, Statement
 from functions.domain.model.runbooks import EvidenceJob, Restart, Rules, Symptom
 from functions.runtime.errors import Denied, Unavailable

@@ -17,9 +17,10 @@ from functions.application.ports import Budget, Mismatch, Ports
 from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.decisions.step import has_firing_target, is_enough, needs_observation, of_alerts, step
 from functions.domain.model import events
+from functions.domain.model.cards import Message
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import EvidenceStarted, MessagesDelivered, Reply, StartResult
-from functions.domain.model.incidents import Document, Message
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Observation, Pause, Slot, Unknown
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 from functions.runtime.parallel import unwrap

@@ -10,7 +10,7 @@ from functions.application.history import post_report
 from functions.bootstrap import Adapters
 from functions.config.settings import Config
 from functions.domain.cards.content import Content, render, tidy, to_do
-from functions.domain.model.incidents import Card, CardKind
+from functions.domain.model.cards import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.entrypoints import checks
 from functions.entrypoints.http import Response, error_response, json_response, not_allowed, read_body

@@ -10,7 +10,7 @@ import pytest
 from functions.adapters.chats.slack import Slack
 from functions.adapters.schedulers import cloud_tasks
 from functions.adapters.stores.cloud_storage import CloudStorage
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from functions.runtime import secrets
 from functions.runtime.errors import Unavailable
 from functions.runtime.secrets import SecretRef

@@ -18,9 +18,10 @@ from functions.domain.decisions.endings import close
 from functions.domain.decisions.messages import post, to_alert_ref
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.cards import Card
 from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Reply, TimerFired
-from functions.domain.model.incidents import QUEUES_KEPT, AlertRef, Card, Document, Outcome
+from functions.domain.model.incidents import QUEUES_KEPT, AlertRef, Document, Outcome
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
 from testbed.unstick_process import alert as sent_alert

@@ -14,9 +14,10 @@ from functions.application import intake, reconcile
 from functions.application.observe import observe
 from functions.application.ports import Mismatch
 from functions.domain.model.alerts import Alert, MatchedAlert
+from functions.domain.model.cards import Card, Message
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Approved, TimerFired
-from functions.domain.model.incidents import Card, Document, Message, Outcome
+from functions.domain.model.incidents import Document, Outcome
 from functions.domain.model.observations import Execution, Pause
 from functions.entrypoints import webhook
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable

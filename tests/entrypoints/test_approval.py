@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from werkzeug.test import TestResponse
 
 from functions.domain.model.codes import Action, Ending, Phase, Reason
-from functions.domain.model.incidents import Asked, Evidence, Outcome, Subject
-from functions.domain.model.observations import StallKind
+from functions.domain.model.incidents import Asked, Evidence, Outcome
+from functions.domain.model.observations import StallKind, Subject
 from functions.domain.texts.words import REASONS
 from testbed.doubles.rundeck import Job
 from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, token_of, words

@@ -11,8 +11,9 @@ from functions.adapters.schedulers import _local_health
 from functions.application.documents import encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.alerts import NO_RUNBOOK_KEY, TurnedAway
+from functions.domain.model.cards import Card, Message
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import Archive, Card, Document, HistoryEntry, Message, Outcome
+from functions.domain.model.incidents import Archive, Document, HistoryEntry, Outcome
 from tests.support.needs import need
 from tests.support.worlds.one_machine import Place
 from tests.support.worlds.scenes import TARGET, change, incident, trigger

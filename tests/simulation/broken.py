@@ -15,16 +15,20 @@ from msgspec.structs import replace
 
 from functions.application import deliver
 from functions.application.documents import decode, encode
-from functions.domain.decisions import endings, evidence, guards, messages, step
+from functions.domain.decisions import evidence, guards, messages, step, waiting
 from functions.domain.decisions.turn import GuardContext, Turn
-from functions.domain.health import looks, recovery, stalls
+from functions.domain.health import recovery, stalls
+from functions.domain.model.cards import Card
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Decision
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import ExecutionHistory, Standstill
+from functions.domain.model.observations import ExecutionHistory, QueueSnapshot, Standstill
 from functions.runtime.errors import Denied, Unavailable
+from tests.simulation.broker import Queue
+from tests.simulation.courses.held import DIES
 from tests.simulation.host import Host
-from tests.simulation.models import Faults
+from tests.simulation.models import Faults, Run
+from tests.simulation.world import World
 
 NO_FAULTS = Faults()
 
@@ -147,15 +151,6 @@ def _once_is_twice(right: Any) -> Any:
     return judge_recovery
 
 
-def _unseen_is_nothing(right: Any) -> Any:
-    """Channels that can't be seen are taken for none that hold anything."""
-
-    def judge(symptom: Any, seen: Any, *rest: Any) -> Any:
-        return right(symptom, replace(seen, unseen=None), *rest)
-
-    return judge
-
-
 def _looks_on(right: Any) -> Any:
     """What can't be read is looked at again at once, as long as it can't be read."""
 
@@ -179,10 +174,42 @@ def _posts_all(right: Any) -> Any:
 def _any_end_teaches(right: Any) -> Any:
     """Whatever ends a standstill, a new connection's acknowledgement too, ends it by itself."""
 
-    def look_again(standstill: Standstill, reading: Any) -> Any:
-        return right(standstill, reading) or replace(standstill, ended_at=reading.at)
+    def look_again(standstill: Standstill, reading: Any, *rest: Any) -> Any:
+        return right(standstill, reading, *rest) or replace(standstill, ended_at=reading.at)
 
     return look_again
+
+
+def _says_no_end(right: Any) -> Any:
+    """What needs no action is told to nobody."""
+
+    def post(self: Host, channel: str, card: Card, *rest: Any) -> Any:
+        return None if card.urgency == "fine" else right(self, channel, card, *rest)
+
+    return post
+
+
+def _seems_own(right: Any) -> Any:
+    """Whoever takes messages is taken for the application."""
+
+    def read(self: Queue, *given: Any, **named: Any) -> QueueSnapshot:
+        seen: QueueSnapshot = right(self, *given, **named)
+        own = tuple(replace(channel, user="app") for channel in seen.channels or ())
+        owners = seen.owners and ("app",) * len(seen.owners)
+        return replace(seen, users=seen.users and ("app",), owners=owners, channels=own if seen.channels is not None else None)
+
+    return read
+
+
+def _answers_all(right: Any) -> Any:
+    """An answer counts for whatever the document asks when it comes."""
+
+    def decline(self: World, key: str, incident: str, nonce: str, **named: Any) -> None:
+        now = next((one.incident for one in self.documents() if one.key == key), None)
+        right(self, key, incident, now.approval.nonce if now is not None else nonce, **named)
+        self.declines[-1] = (self.now, incident, nonce)
+
+    return decline
 
 
 UNDISTURBED = frozenset({"auto", "sick", "untroubled", "one_clock"})
@@ -206,15 +233,21 @@ VARIANTS = (
         frozenset({"auto", "sick", "evidence", "one_clock"})),
     Variant("what is likely, restarted like what is proved", "I13", (_without_guards("likely_stuck"),), NO_FAULTS,
         ALONE | {"keeps"}),
-    Variant("unseen channels taken for none", "seen", ((looks, "judge", _unseen_is_nothing),), Faults(broker_slow=0.5),
-        frozenset({"auto", "sick", "one hangs", "one_clock"})),
+    Variant("a run that Rundeck ended counted as over", "I20",
+        ((Run, "state", lambda right: lambda *given: replace(right(*given), over=True)),), NO_FAULTS, UNDISTURBED | {"cut"}),
+    Variant("an end that nobody is told", "I19", ((Host, "post", _says_no_end),), NO_FAULTS, UNDISTURBED | {"mended by hand"}),
+    Variant("what waits, looked at too late", "I16",
+        ((World, "wake", lambda right: lambda self, at, content: right(self, at + 400.0, content)),), NO_FAULTS, UNDISTURBED),
+    Variant("an answer for more than its card named", "I18", ((World, "decline", _answers_all),), NO_FAULTS,
+        frozenset({"approve", "sick", "two_queues", "slow readers", "untroubled", "one_clock"})),
+    Variant("strangers taken for the application", "I5", ((Queue, "read", _seems_own),), NO_FAULTS, ALONE | {DIES, "strangers"}),
     Variant("a suspicion that is let go while the queue stands still", "soon", ((guards, "GUARDS", _lets_go),), NO_FAULTS,
         UNDISTURBED | {"suspected"}),
     Variant("an unposted message that waits for an hour", "told", ((step, "UNTOLD_S", lambda _: 3600.0),), Faults(chat_down=0.5),
         frozenset({"auto", "sick", "one_clock"})),
     Variant("a message that two processes post", "once", ((deliver, "deliver_messages", _posts_all),), NO_FAULTS,
         frozenset({"auto", "sick", "suspected", "two_queues", "one_clock", "slow_chat"})),
-    Variant("checks without a pause", "every", ((endings, "wait_for_history", _looks_on),),
+    Variant("checks without a pause", "every", ((waiting, "wait_for_history", _looks_on),),
         Faults(run_lost=0.9, history_down=0.9), UNDISTURBED),
     Variant("a stall that a new connection ended teaches", "learned", ((stalls, "look_again", _any_end_teaches),), NO_FAULTS,
         ALONE | {"is mended and hangs"}),

@@ -68,7 +68,7 @@ class Queue(Course):
         rows = self._keep(hidden, grid, lambda when: self._collect(when, hidden))
         *figures, late = zip(*rows, strict=True)
         gap, counted = _gap(at), rows[-1][0] > 0
-        deliveries, acks, redeliveries, depths, held, published = (_series(stamps, values, gap) for values in figures)
+        deliveries, acks, redeliveries, depths, held, published, pushed = (_series(stamps, values, gap) for values in figures)
         ready = tuple((stamp, depth - holds) for (stamp, depth), (_, holds) in zip(depths, held, strict=True))
         seen = _with_consumers(seen, at, (piece, late[-1]), broker)
         seen = change(
@@ -79,7 +79,9 @@ class Queue(Course):
             deliveries=deliveries[-1][1] if counted else None,
             redeliveries=redeliveries[-1][1] if counted else None,
             published=published[-1][1],
-            history=QueueHistory(ready, held, deliveries if counted else (), redeliveries if counted else (), published),
+            history=QueueHistory(
+                ready, held, deliveries if counted else (), redeliveries if counted else (), published, pushed if counted else ()
+            ),
         )
         if unacked and seen.consumers and not counted and not seen.uncounted and seen.blind is None:
             seen = change(seen, blind=Unknown("nobody counts its deliveries", late=True))
@@ -101,14 +103,18 @@ class Queue(Course):
         self._kept[of] = grid[0], rows
         return rows
 
-    def _collect(self, when: float, hidden: frozenset[str]) -> tuple[int, int, int, int, int, int, Piece]:
-        """What the broker collected then: counts, depth, held, published, and the course at the moment of the gauges, which are
-        older than the counters."""
+    def _collect(self, when: float, hidden: frozenset[str]) -> tuple[int, int, int, int, int, int, int, Piece]:
+        """What the broker collected then: counts, depth, held, published, what was pushed, and the course at the moment of the
+        gauges, which are older than the counters."""
         gauges_at = when - GAUGES_LATE_S * _chance(when)
         piece, late = self.piece(when), self.piece(gauges_at)
         depth = late.depth_at(gauges_at)
         held = min(depth, sum(worker.holds for worker in late.workers))
-        return *piece.count(when, hidden), depth, held, piece.published_at(when), late
+        counts, got = (
+            piece.count(when, hidden),
+            sum(int(one.done + piece.done_by(when, one)) for one in piece.workers if one.gets),
+        )
+        return *counts, depth, held, piece.published_at(when), counts[0] - got, late
 
     def _with_channels(
         self, seen: QueueSnapshot, at: float, broker: Broker, times: tuple[list[float], list[float]]
@@ -143,10 +149,12 @@ class Queue(Course):
             held=held,
             counted=taken[-1][0] - taken[-1][1],
             work=tuple(zip(stamps, work, strict=True)),
+            acks=tuple(zip(stamps, [counts[1] for counts in taken], strict=True)),
             redeliveries=tuple(zip(stamps, [counts[2] for counts in taken], strict=True)),
             user=worker.user,
             window=worker.window,
             connected_at=worker.came if worker.host else None,
+            tags=(worker.id,),
         )
 
     def _count(self, when: float, name: str) -> Counts:
@@ -182,14 +190,17 @@ class Queue(Course):
 def _with_consumers(seen: QueueSnapshot, at: float, pieces: tuple[Piece, Piece], broker: Broker) -> QueueSnapshot:
     """With its consumers: those that left are gone at once, new ones come late, and the count of them is later still."""
     piece, late = pieces
-    listed = [worker for worker in piece.workers if worker.came + 0.9 + 3.7 * _chance(worker.came, worker.id) <= at]
-    nameless = [f"{name} stale" for name in piece.stale] if late.workers else []
+    workers = [worker for worker in piece.workers if not worker.gets]
+    listed = [worker for worker in workers if worker.came + 0.9 + 3.7 * _chance(worker.came, worker.id) <= at]
+    count = sum(not worker.gets for worker in late.workers)
+    nameless = [f"{name} stale" for name in piece.stale] if count else []
     unnamed = any(worker.node in broker.silent for worker in listed)
     ids = tuple(sorted([worker.id for worker in listed] + nameless))
-    known, count = len(listed) + len(piece.stale), len(late.workers)
+    known, owners = len(listed) + len(piece.stale), tuple(sorted(worker.user for worker in listed))
     return change(
         seen,
-        users=tuple(sorted({worker.user for worker in listed if worker.user})),
+        users=tuple(dict.fromkeys(filter(None, owners))),
+        owners=owners if all(owners) and len(ids) == len(owners) else None,
         consumers=max(count, len(ids)),
         consumer_ids=ids,
         uncounted=bool(nameless or unnamed),

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from functions.application.documents import decode
 from functions.application.ports import Budget, Listed, Query, QueueOutcome, Stored
 from functions.domain.model.alerts import QueueRef, Target
-from functions.domain.model.incidents import Archive, Card, Document
+from functions.domain.model.cards import Card
+from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, QueueSnapshot, Statement
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
@@ -175,7 +176,8 @@ class Host:
         simulated = world.queues.get(queue.key)
         if simulated is None or queue.key in world.deleted:
             raise Denied("rabbitmq", "no such queue")
-        if simulated.up_since + BOOTS_S > world.now >= simulated.up_since:
+        away = any(begin <= world.now < end for begin, end in world.aways)
+        if away or simulated.up_since + BOOTS_S > world.now >= simulated.up_since:
             raise Unavailable("rabbitmq", "is starting")
         if world.faults.scrape_s and abs(self.skew_s) > PROMETHEUS_SKEW_S:
             raise Denied("prometheus", "its clock and ours are apart")
@@ -207,17 +209,17 @@ class Host:
         lag_s = world.rng.random() * faults.history_lag_s
         if world.chance(faults.run_late):
             late = world.rng.choice([8.0, 25.0, 50.0, 200.0])
-            world.at(world.now + late, lambda: world.accept(tag, target.key, runner_not_after, sent_at, lag_s))
+            world.at(world.now + late, lambda: world.accept(tag, target, runner_not_after, sent_at, lag_s))
             self._pass(min(timeout_s, 10.0))
             raise Unavailable("rundeck", "did not answer in time", late=True)
         if world.chance(faults.run_error):
             self._pass(0.05)
             if world.rng.random() < 0.5 and not world.rundeck.running(target.key, world.now - 0.05):
-                world.accept(tag, target.key, runner_not_after, sent_at, lag_s)
+                world.accept(tag, target, runner_not_after, sent_at, lag_s)
             raise Unavailable("rundeck", "answered 500")
         self._pass(0.05)
         world.rundeck.refuse(target.key, world.now - 0.05)
-        run = world.accept(tag, target.key, runner_not_after, sent_at, lag_s)
+        run = world.accept(tag, target, runner_not_after, sent_at, lag_s)
         self._back("the POST", faults.run_lost)
         return run.state(world.now, world.rundeck.ahead_s)
 
@@ -267,7 +269,8 @@ class Host:
         run = next(run for run in world.rundeck.evidence if str(run.id) == execution)
         state = run.state(world.now, world.rundeck.ahead_s)
         output = NodeOutput("worker-1", f"stack of {run.tag}\n>> in recv (mail.py:41)\n{world.say(run)}")
-        return state, (output,) if state.ended else None
+        double = [NodeOutput("worker-2", f"unstick {run.tag} healthy nothing is held here\n")] if world.doubles else []
+        return state, (output, *double) if state.ended else None
 
     # --- people
 

@@ -9,7 +9,8 @@ import random
 from dataclasses import dataclass, field, replace
 
 from functions.application.ports import Listed, Stored
-from functions.domain.model.incidents import Card, Document
+from functions.domain.model.cards import Card
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Conflict, Denied, DeniedCode
 
@@ -61,7 +62,14 @@ class Run:
     """The run that Rundeck started when this one had failed, since the job says so."""
     is_retry: bool = False
     host: str = ""
-    """The one that an evidence run was limited to."""
+    """The one that it was limited to; "": all."""
+    goes_on_s: float = 0.0
+    """For how long its command goes on once Rundeck says that it has ended: a connection was cut, its server restarted."""
+
+    @property
+    def over(self) -> float | None:
+        """When its command is over, and has restarted what it restarts."""
+        return None if self.ends is None else self.ends + self.goes_on_s
 
     def chain(self) -> list[Run]:
         """The run and its retries."""
@@ -82,7 +90,8 @@ class Run:
             self.not_after,
             self.by,
             scheduled=planned,
-            over=over,
+            host=self.host,
+            over=over and not self.goes_on_s,
         )
 
 

@@ -11,6 +11,8 @@ COUNTED_S = 6.0
 
 Counts = tuple[int, int, int]
 """Deliveries, acknowledgements, redeliveries."""
+STRANGER = "somebody else"
+"""The user of consumers that are not the application's. They stay whatever becomes of it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Worker:
     user: str = ""
     on_purpose: bool = False
     """It keeps what it holds: a countdown, a lock. Otherwise it hangs."""
+    gets: bool = False
+    """It takes messages by basic.get, so nobody sees it."""
 
     @property
     def works(self) -> bool:
@@ -123,12 +127,17 @@ class Course:
         return self.piece(at).depth_at(at)
 
     def consumers(self, at: float) -> tuple[str, ...]:
-        return tuple(worker.id for worker in self.piece(at).workers)
+        """The application's own."""
+        return tuple(worker.id for worker in self.piece(at).workers if worker.user != STRANGER)
 
     def acks(self, at: float) -> int:
-        """What was acknowledged."""
+        """What was acknowledged, by whomever."""
         piece = self.piece(at)
         return piece.count(at)[1] + piece.forgotten[1]
+
+    def done(self, at: float) -> int:
+        """What the application itself acknowledged."""
+        return self.acks(at) - self._of_strangers(at)[1]
 
     def acked_within(self, at: float, seconds: float) -> bool:
         return self.acks(at) > self.acks(at - seconds)
@@ -157,17 +166,22 @@ class Course:
         return any(self.stuck(begin + step, for_s - COUNTED_S) for step in range(int(end - begin) + 1))
 
     def _moves(self, at: float) -> int:
-        """What was delivered and finished."""
+        """What was delivered to the application, and finished by it."""
         piece = self.piece(at)
         (deliveries, acks, _), before = piece.count(at), piece.forgotten
-        return deliveries + acks + before[0] + before[1]
+        return deliveries + acks + before[0] + before[1] - sum(self._of_strangers(at)[:2])
+
+    def _of_strangers(self, at: float) -> Counts:
+        piece = self.piece(at)
+        return add_up(one.counts(piece.done_by(at, one)) for one in piece.workers if one.user == STRANGER)
 
     # --- what happens
 
     def turn(self, at: float, workers: tuple[Worker, ...], *, publish: float | None = None) -> None:
-        """From now on these consumers are there; those of the same id go on counting."""
+        """From now on these consumers are there, beside strangers; those of the same id go on counting."""
         self.pieces = [piece for piece in self.pieces if piece.at < at] or self.pieces[:1]
-        now = self.pieces[-1].move_to(at)
+        now, named = self.pieces[-1].move_to(at), {worker.id for worker in workers}
+        workers += tuple(one for one in now.workers if one.user == STRANGER and one.id not in named)
         before, stay = {worker.id: worker for worker in now.workers}, {worker.id for worker in workers}
         left, returned = dict(now.left), now.returned
         for worker in now.workers:

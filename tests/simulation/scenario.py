@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import partial
 
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.model.alerts import Alert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase
-from functions.domain.model.runbooks import EvidenceJob, Limits, Restart, Rules, Runbook, Symptom, Verify
+from functions.domain.model.runbooks import EvidenceJob, Limits, Matcher, Restart, Rules, Runbook, Symptom, Verify
 from tests.simulation.broker import Broker
 from tests.simulation.courses import held
 from tests.simulation.courses.stuck import Cause, add_application
 from tests.simulation.courses.troubles import add_troubles
-from tests.simulation.models import Faults
-from tests.simulation.world import BEGIN, World
+from tests.simulation.models import Faults, Run
+from tests.simulation.queues import Worker
+from tests.simulation.world import BEGIN, RENAMED, World
 
 CALM_AFTER_S = 7200.0
 END_AFTER_S = 40000.0
@@ -67,7 +69,9 @@ def build(
 ) -> Scenario:
     """Draw a schedule. Everything that is drawn comes from `rng`."""
     profile = faults or PROFILES[rng.choice(sorted(PROFILES))]
-    world = World(rng, profile, _rules(rng, options), target_of, [] if trace else None, options=options)
+    more = random.Random(rng.getstate()[1][1])
+    world = World(rng, more, profile, _rules(rng, options), target_of, [] if trace else None, options=options)
+    world.cut = 0.5 if world.wants("cut", 0.2) else 0.0
     world.calm_from = BEGIN + CALM_AFTER_S
     world.rundeck.ahead_s = rng.choice([0.0, -15.0, 9.0, 25.0])
     world.rundeck.honours_fence = "no_fence_in_job" not in options
@@ -83,13 +87,14 @@ def build(
     if held.is_wanted(world):
         scenario.held = held.add(world)
     _add_people(world)
+    add_ends(world)
     world.sweep_every(300.0, end_of(scenario))
     return scenario
 
 
 def end_of(scenario: Scenario) -> float:
     """When the schedule ends: what stands still is not restarted in mode observe, and is followed for long."""
-    observes = scenario.world.rules.runbooks["mail"].mode is Mode.OBSERVE
+    observes = scenario.world.book("mail").mode is Mode.OBSERVE
     return BEGIN + END_AFTER_S + (DAY_S if observes else 0.0)
 
 
@@ -104,7 +109,9 @@ def _rules(rng: random.Random, options: frozenset[str]) -> Rules:
     mode = next((mode for mode in Mode if mode.value in options), drawn)
     limits = Limits(cooldown_s=rng.choice([60.0, 600.0]), attempts=rng.choice([1, 2, 2, 3]))
     verify, symptom = QUICK if rng.random() < 0.25 else Verify(), Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
-    runbook = Runbook("mail", (), Restart("job"), symptom, mode=mode, verify=verify, limits=limits, notify=("ops",))
+    runbook = Runbook(
+        "mail", (Matcher("app", "!=", ""),), Restart("job"), symptom, mode=mode, verify=verify, limits=limits, notify=("ops",)
+    )
     return Rules({"mail": runbook}, ("ops",), public_url=URL if mode is Mode.APPROVE or rng.random() < 0.2 else "")
 
 
@@ -149,15 +156,57 @@ def _take(world: World, number: int) -> None:
             world.take(document.key, escalation.incident)
 
 
-def _restart_by_hand(world: World) -> None:
-    target = "target-app0"
+def _restart_by_hand(world: World, target: str = "target-app0", host: str = "") -> None:
     if world.rundeck.running(target, world.now):
         return
     run = world.rundeck.accept("", target, 0.0, (world.now, world.now, 0.0), world.rng)
-    run.by, run.refused, run.not_after = "somebody", False, None
+    run.by, run.refused, run.not_after, run.host = "somebody", False, None, host
     run.ends = run.ends or world.now + 20.0
-    world.note(f"somebody restarts app0 by hand: {run.id}")
+    world.note(f"somebody restarts {target} by hand: {run.id} {host}")
     world.at(run.ends, lambda: world.on_restart(world, run))
+
+
+def add_ends(world: World) -> None:
+    """What ends in other ways than by Unstick: people mend, restart one host, rename runbooks; the broker's pages leave."""
+    more = world.more
+    if world.wants("slow readers", 0.3):
+        world.reads_s = more.choice([3.0, 20.0, 50.0])
+    if world.wants("mended by hand", 0.3):
+        for number in range(20):
+            world.at(BEGIN + 700.0 + 900.0 * number + more.random() * 600.0, lambda: _mend_what_waits(world))
+    if world.wants("one host by hand", 0.3) and held.Held.key in world.queues:
+        host, at = f"10.0.3.{more.choice([1, 2])}", BEGIN + more.random() * 900.0
+        world.at(at, lambda: _restart_by_hand(world, held.TARGET, host))
+    if world.wants("renamed", 0.1):
+        world.at(BEGIN + more.random() * 1500.0, lambda: _rename(world))
+    if world.wants("pages away", 0.15):
+        before, begins, lasts_s = world.on_restart, more.choice([0.5, 20.0]), more.choice([700.0, 1500.0])
+
+        def happens(world: World, run: Run) -> None:
+            before(world, run)
+            world.aways = world.aways or [(world.now + begins, world.now + begins + lasts_s)]
+
+        world.on_restart = happens
+
+
+def _mend_what_waits(world: World) -> None:
+    """Somebody mends what people were asked or called for, and tells nobody."""
+    for document in world.documents():
+        asked = document.incident if document.incident and document.incident.phase is Phase.ASKED else None
+        for state in (document.escalation or asked).queues if document.escalation or asked else ():
+            world.note(f"somebody mends {state.queue.name}")
+            world.queues[state.queue.key].turn(
+                world.now, (Worker(f"mended-{world.now:.0f}", "a", 3.0, host="10.0.3.7", user="app"),)
+            )
+            world.mended.add(state.queue.key)
+
+
+def _rename(world: World) -> None:
+    """Each runbook gets a new name; those that were open go on."""
+    books = world.rules.runbooks.items()
+    renamed = {f"{name}{RENAMED}": replace(book, name=f"{name}{RENAMED}") for name, book in books}
+    world.note("somebody renames the runbooks")
+    world.rules = replace(world.rules, runbooks=renamed)
 
 
 def _answer(world: World, *, approves: bool) -> None:
@@ -166,7 +215,5 @@ def _answer(world: World, *, approves: bool) -> None:
         incident = document.incident
         if incident is not None and incident.phase is Phase.ASKED:
             world.note(f"somebody {'approves' if approves else 'declines'}")
-            if approves:
-                world.approve(document.key, incident.approval.nonce)
-            else:
-                world.decline(document.key, incident.id, incident.approval.nonce)
+            answer = partial(world.approve, document.key) if approves else partial(world.decline, document.key, incident.id)
+            world.at(world.now + world.reads_s, partial(answer, incident.approval.nonce))

@@ -22,7 +22,7 @@ from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, Event, Reply, TimerFired
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
-from functions.domain.model.runbooks import Rules
+from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.errors import Denied, Unavailable
 from tests.simulation.broker import Broker, Queue
 from tests.simulation.host import Crashed, Endless, Host
@@ -37,6 +37,8 @@ SKEWS_S = (0.0, 0.0, -0.6, -20.0, 3.0, 45.0)
 """How far an invocation's clock is ahead. Behind by more than a second, it leaves its wake-up to the sweep."""
 MOST_INVOCATIONS = 30_000
 """Of a schedule: what has more goes in circles."""
+CUT = ("failed", "aborted", "timedout", "incomplete")
+RENAMED = " renamed"
 BEHIND_S = 1.0
 """What schedulers/cloud_tasks.py adds to the time of a wake-up."""
 
@@ -63,6 +65,8 @@ class World:
     """State, clock and event queue of one schedule."""
 
     rng: random.Random
+    more: random.Random
+    """What came to be drawn later: `rng` gives what it gave before."""
     faults: Faults
     rules: Rules
     target_of: Callable[[Alert], tuple[Target, QueueRef]]
@@ -81,14 +85,24 @@ class World:
     troubles: list[tuple[str, float, float]] = field(default_factory=list)
     """(kind, from, to): what people and machines did to the systems around, see troubles.py."""
     nodes_lost: list[float] = field(default_factory=list)
+    aways: list[tuple[float, float]] = field(default_factory=list)
+    """When the broker's pages did not answer."""
+    mended: set[str] = field(default_factory=set)
+    """Keys of queues whose consumers somebody has replaced."""
+    reads_s: float = 0.0
+    """How long people take from reading a question to their answer."""
+    cut: float = 0.0
+    """How likely Rundeck says that a run has ended while its command goes on."""
+    doubles: bool = False
+    """A node that holds nothing says in each evidence run that it is healthy."""
     alerts: list[Alert] = field(default_factory=list)
     """All that Grafana has or will have, as they begin."""
     answered: list[Answered] = field(default_factory=list)
     pauses: list[tuple[float, bool]] = field(default_factory=list)
     presses: list[tuple[float, str]] = field(default_factory=list)
     """(when, for which target) somebody pressed the button."""
-    declines: list[tuple[float, str]] = field(default_factory=list)
-    """(when, of which incident) somebody declined the restart."""
+    declines: list[tuple[float, str, str]] = field(default_factory=list)
+    """(when, of which incident, by which link) somebody declined the restart."""
     looks: dict[str, list[float]] = field(default_factory=dict)
     """By queue: each time that the broker showed it."""
     asked: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
@@ -112,6 +126,15 @@ class World:
     _until: float = BEGIN
     _idle: list[greenlet.greenlet] = field(default_factory=list)
     """Those that wait for an invocation."""
+
+    def wants(self, name: str, likely: float) -> bool:
+        """Whether this schedule has it: an option names it, or it is drawn."""
+        return name in self.options or (self.more.random() < likely and not self.options)
+
+    def book(self, name: str) -> Runbook:
+        """The runbook, which somebody may have renamed."""
+        books = self.rules.runbooks
+        return books.get(name) or books[f"{name}{RENAMED}"]
 
     def at(self, when: float, what: Callable[[], object]) -> None:
         self._count += 1
@@ -226,8 +249,7 @@ class World:
     # --- Grafana
 
     def match(self, alerts: tuple[Alert, ...]) -> list[MatchedAlert]:
-        books = self.rules.runbooks
-        return [MatchedAlert(alert, books[alert.labels.get("runbook", "mail")], *self.target_of(alert)) for alert in alerts]
+        return [MatchedAlert(alert, self.book(alert.labels.get("runbook", "mail")), *self.target_of(alert)) for alert in alerts]
 
     def notify(self, alerts: tuple[Alert, ...], *, again: float | None = None) -> None:
         """Send alerts; if it is not answered with 2xx, send them again at the next flush."""
@@ -262,9 +284,9 @@ class World:
         self.presses.append((self.now, key))
         self._answer("approval", key, Approved(nonce, "somebody"))
 
-    def decline(self, key: str, incident: str, nonce: str) -> None:
-        self.declines.append((self.now, incident))
-        self._answer("decline", key, Declined(nonce, "somebody"))
+    def decline(self, key: str, incident: str, nonce: str, *, on_purpose: bool = False) -> None:
+        self.declines.append((self.now, incident, nonce))
+        self._answer("decline", key, Declined(nonce, "somebody", on_purpose=on_purpose))
 
     def take(self, key: str, incident: str) -> None:
         self._answer("acknowledgement", key, Acknowledged("somebody", incident))
@@ -278,25 +300,28 @@ class World:
 
     # --- Rundeck
 
-    def accept(self, tag: str, target: str, not_after: float, sent_at: float, lag_s: float) -> Run:
-        run = self.rundeck.accept(tag, target, not_after, (self.now, sent_at, lag_s), self.rng)
+    def accept(self, tag: str, target: Target, not_after: float, sent_at: float, lag_s: float) -> Run:
+        run = self.rundeck.accept(tag, target.key, not_after, (self.now, sent_at, lag_s), self.rng)
+        run.host = target.options.get(target.holder, "")
+        if not run.refused and run.ends is not None and self.more.random() < self.cut:
+            run.status, run.goes_on_s = self.more.choice(CUT), self.more.choice((20.0, 95.0, 400.0))
         self.note(f"Rundeck starts {run.id} for {tag}{' and refuses it, too late' if run.refused else ''}")
         self._ends(run)
         return run
 
     def _ends(self, run: Run) -> None:
-        """When it has ended, the application was restarted, unless the job refused it; what failed may be tried once more."""
+        """When its command is over, the application was restarted, unless the job refused it; what failed may be tried again."""
 
         def over() -> None:
             if not run.refused:
                 self.on_restart(self, run)
-            if self.rundeck.retries and run.status == "failed" and not run.is_retry:
+            if self.rundeck.retries and run.status == "failed" and not run.is_retry and not run.goes_on_s:
                 again = self.rundeck.retry(run, self.now, self.rng)
                 self.note(f"Rundeck tries {run.id} again as {again.id}")
                 self._ends(again)
 
-        if run.ends is not None:
-            self.at(run.ends, over)
+        if run.over is not None:
+            self.at(run.over, over)
 
     def say(self, run: Run) -> str:
         """What the evidence job finds out of the application on its host: nothing, or the truth."""

@@ -10,7 +10,7 @@ from functions.adapters.chats.slack import BUTTONS
 from functions.domain.cards import facts
 from functions.domain.cards.content import split_headline
 from functions.domain.cards.incident import Curve, draw_curve
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, Card
+from functions.domain.model.cards import ACKNOWLEDGE, APPROVE, Card
 from functions.domain.texts.words import log_title
 from functions.runtime.text import in_language, named
 

@@ -13,9 +13,10 @@ from functions.application.ports import Budget
 from functions.application.reconcile import advance
 from functions.bootstrap import Adapters
 from functions.config.formats import read_duration
+from functions.domain.model.cards import ACKNOWLEDGE, APPROVE, DECLINE, ON_PURPOSE
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Resumed
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, ON_PURPOSE, Document
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
 from functions.runtime.text import Text, in_language
 from unstick import output

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from urllib.parse import quote, urlsplit
 
 from functions.adapters.chats._shared import count_units, find_mentions, fit_text, list_facts
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from functions.domain.texts.words import SHORTENED, log_title
 from functions.runtime.text import in_language
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from functions.application.ports import Finding
 from functions.domain.cards import facts
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from functions.domain.texts.words import SHORTENED, clean, safe_url, shorten
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable

@@ -16,7 +16,7 @@ from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
 from functions.adapters.chats.slack import Slack
 from functions.application.ports import Buttons, Chat, Press
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE
+from functions.domain.model.cards import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE
 from functions.domain.texts.words import clean
 from functions.runtime.errors import BadRequest, Denied
 from functions.runtime.http_client import is_loopback

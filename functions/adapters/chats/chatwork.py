@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from functions.adapters.chats import _plain_text, _shared
 from functions.application.ports import Chat, Finding
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from functions.runtime import http_client
 from functions.runtime.secrets import SecretRef
 from functions.runtime.structs import written

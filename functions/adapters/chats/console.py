@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from functions.adapters.chats import _shared
 from functions.application.ports import Chat, Finding
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from functions.domain.texts.words import log_title
 from functions.runtime.text import Text, in_language
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from functions.adapters.chats import _plain_text, _shared
 from functions.application.ports import Chat, Finding
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from functions.domain.texts.words import ALERT, TARGET, log_title
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, Card
+from functions.domain.model.cards import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, Card
 from functions.domain.texts import words
 from functions.domain.texts.words import INCIDENT, log_title
 from functions.runtime.errors import Denied, Unavailable

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from functions.domain.cards import facts
 from functions.domain.cards.content import CUT, CardInput, Content, clock, details, render, rendered, tidy, to_do
 from functions.domain.health.recovery import find_same_again, find_survivor, say_survivor
+from functions.domain.model.cards import Card, CardKind
 from functions.domain.model.codes import Reason
-from functions.domain.model.incidents import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import LINE, LINES, PHASES, REASONS, clean, duration, worded
 from functions.runtime.text import Phrase, Text, named
@@ -25,6 +25,8 @@ def say_held(card_input: CardInput) -> Content:
     urgency = REASONS[reason].urgency if reason else "act"
     if card_input.again and reason not in facts.UNHELPED and not card_input.remedy:
         urgency = "watch"
+    if reason is Reason.SYMPTOM_GONE and not is_seen_well(card_input):
+        urgency = "watch"
     if card_input.approve_url and urgency != "fine" and reason is not Reason.LIKELY_STUCK:
         urgency = "act"
     waits = urgency == "watch" and card_input.again
@@ -34,6 +36,11 @@ def say_held(card_input: CardInput) -> Content:
     if card_input.approve_url:
         text = _say_question(card_input, text)
     return Content(urgency, _held_headline(card_input, urgency), text, words=first_words(reason, urgency))
+
+
+def is_seen_well(card_input: CardInput) -> bool:
+    """Whether the look found all queues well: that nothing stands still yet says less."""
+    return all(state.after.well_at is not None for state in card_input.queues)
 
 
 def _say_question(card_input: CardInput, text: list[Phrase]) -> list[Phrase]:
@@ -60,6 +67,8 @@ def _held_headline(card_input: CardInput, urgency: str) -> Text:
     judged = [state for state in card_input.queues if state.proof is not None]
     if reason is Reason.OBSERVE_ONLY and judged and all(state.is_likely for state in judged):
         return Text("{subject} may hang; Unstick only observes and would have asked")
+    if reason is Reason.SYMPTOM_GONE and not is_seen_well(card_input):
+        return Text("Nothing stands still at {subject} right now; nothing was restarted")
     if reason in HEADLINES:
         return HEADLINES[reason]
     if urgency == "fine" or reason is Reason.MONITORING_FAILURE or reason in facts.UNHELPED:

@@ -7,8 +7,9 @@ from datetime import datetime
 from msgspec import Struct
 
 from functions.domain.model.alerts import Target
+from functions.domain.model.cards import Card, CardKind
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.incidents import AlertRef, Card, CardKind, Escalation, Incident, QueueState
+from functions.domain.model.incidents import AlertRef, Escalation, Incident, QueueState
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.domain.texts.words import URGENCIES, clean

@@ -6,8 +6,9 @@ from math import inf
 
 from functions.domain.cards.content import CardInput, Fact, clock, tidy
 from functions.domain.health.recovery import find_same_again
+from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import ASKED, Proof, Reason
-from functions.domain.model.incidents import AlertRef, CardKind, Escalation, QueueState
+from functions.domain.model.incidents import AlertRef, Escalation, QueueState
 from functions.domain.model.observations import Execution, Holder, Samples
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words

@@ -10,18 +10,9 @@ from functions.domain.cards import card
 from functions.domain.cards.content import CardInput, tidy
 from functions.domain.cards.facts import HOLDERS_SHOWN, QUEUE_NAME, held, say_starter
 from functions.domain.model.alerts import Target
+from functions.domain.model.cards import Card, CardKind
 from functions.domain.model.codes import ASKED, Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import (
-    AlertRef,
-    Card,
-    CardKind,
-    Escalation,
-    Evidence,
-    HistoryEntry,
-    Incident,
-    Outcome,
-    QueueState,
-)
+from functions.domain.model.incidents import AlertRef, Escalation, Evidence, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, QueueSnapshot, Samples
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import ENDINGS, PHASES, REASONS, consumers, duration, messages, safe_url, worded

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from functions.domain.cards.content import Content, Fact, render, tidy
+from functions.domain.model.cards import Card, CardKind
 from functions.domain.model.codes import Ending
-from functions.domain.model.incidents import Archive, Card, CardKind, QueueState
+from functions.domain.model.incidents import Archive, QueueState
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import LINK_CAUSE, duration, safe_url
 from functions.runtime.text import Phrase, Text, in_brackets, join, named

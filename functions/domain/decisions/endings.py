@@ -6,19 +6,10 @@ from functions.domain.cards.content import CardInput
 from functions.domain.decisions.learning import confirm
 from functions.domain.decisions.messages import channels_for, note_told, post, post_hold
 from functions.domain.decisions.turn import Turn
+from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Decision, Declined
-from functions.domain.model.incidents import (
-    AlertRef,
-    Approval,
-    Archive,
-    Asked,
-    CardKind,
-    Escalation,
-    Incident,
-    Outcome,
-    QueueState,
-)
+from functions.domain.model.incidents import AlertRef, Approval, Archive, Asked, Escalation, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution
 
 REMINDED_EVERY_S = 900.0

@@ -14,19 +14,10 @@ from functions.domain.health.recovery import (
     judge_recovery,
     say_survivor,
 )
+from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Decision, Kind, hold
-from functions.domain.model.incidents import (
-    REFUSED_LATE,
-    STUCK,
-    AfterRestart,
-    CardKind,
-    How,
-    Incident,
-    PastAttempt,
-    QueueState,
-    failed,
-)
+from functions.domain.model.incidents import REFUSED_LATE, STUCK, AfterRestart, How, Incident, PastAttempt, QueueState, failed
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import worded

@@ -12,8 +12,8 @@ from functions.domain.health.rows import Trust
 from functions.domain.health.stalls import LOOK_S, add_stall, end_of, find_standstills, look_again
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.events import AlertsReceived, Event, WasHealthy
-from functions.domain.model.incidents import Document, QueueState, Subject
-from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot, QueueStalls, Reading, StallKind, Standstill
+from functions.domain.model.incidents import Document, QueueState
+from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot, QueueStalls, Reading, StallKind, Standstill, Subject
 from functions.domain.model.runbooks import Runbook
 
 CAUSED_S = 60.0

@@ -6,25 +6,11 @@ from functions.domain.cards.content import CardInput
 from functions.domain.decisions.matching import explain_mismatch
 from functions.domain.decisions.turn import QUESTION_S, Turn
 from functions.domain.model.alerts import NOTED_KEPT, NOTED_S, Alert, MatchedAlert, TurnedAway
+from functions.domain.model.cards import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, Card, CardKind, Message
 from functions.domain.model.codes import ASKED, Action, Mode, Reason
 from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Waiting
-from functions.domain.model.incidents import (
-    ACKNOWLEDGE,
-    ALERTS_KEPT,
-    APPROVE,
-    DECLINE,
-    HEALTHY,
-    ON_PURPOSE,
-    QUEUES_KEPT,
-    SAME_START_S,
-    AlertRef,
-    Card,
-    CardKind,
-    Incident,
-    Message,
-    Subject,
-    Told,
-)
+from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, SAME_START_S, AlertRef, Incident, Told
+from functions.domain.model.observations import Subject
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase, Text, named
 

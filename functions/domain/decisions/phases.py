@@ -16,9 +16,10 @@ from functions.domain.decisions.turn import GuardContext, Turn, has_unseen, is_a
 from functions.domain.health.looks import Judgement, before_restart, to_subject
 from functions.domain.health.recovery import note_well
 from functions.domain.health.stalls import say_stalls
+from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import UNKNOWN, Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
-from functions.domain.model.incidents import UNCLEAR, Asked, CardKind, Doubt, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import UNCLEAR, Asked, Doubt, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
 from functions.runtime.text import Text, join
 
@@ -106,8 +107,11 @@ def _hold(turn: Turn, decision: Decision) -> None:
     last = _last_run(turn.incident)
     if decision.reason not in endings.PASSED:
         return waiting.handle_hold(turn, decision)
-    if last is None:
-        return _await_well(turn, decision) if turn.incident.told else endings.end_as_held(turn, decision)
+    if last is None and turn.incident.told:
+        return _await_well(turn, decision)
+    if last is None:  # nobody was told of anything, so one look is enough to say what it found
+        turn.change(queues=_look(turn, turn.incident.queues, turn.incident.first_alert_at + turn.ahead_s))
+        return endings.end_as_held(turn, decision)
     turn.change(execution=last.execution)
     turn.change_run(holder_host=last.holder_host)
     turn.forget_followed()

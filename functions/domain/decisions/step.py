@@ -19,12 +19,12 @@ from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved, w
 from functions.domain.health.looks import remember_history
 from functions.domain.model import events
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
+from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Approved, Event, TimerFired
 from functions.domain.model.incidents import (
     ALERTS_KEPT,
     QUEUES_KEPT,
-    CardKind,
     Document,
     HistoryEntry,
     Incident,

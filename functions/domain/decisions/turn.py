@@ -12,10 +12,19 @@ from functions.domain.health.looks import Judgement, judge_health, note_snapshot
 from functions.domain.health.recovery import be_patient
 from functions.domain.health.rows import Terms, terms_of
 from functions.domain.model.alerts import MatchedAlert, QueueRef
+from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import Action, Health, Mode, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Decision, Kind, Reply, hold
-from functions.domain.model.incidents import Asked, CardKind, Document, Incident, Opinion, QueueState, Subject
-from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, QueueSnapshot, Reading, Unknown
+from functions.domain.model.incidents import Asked, Document, Incident, Opinion, QueueState
+from functions.domain.model.observations import (
+    NOT_CHECKED,
+    ExecutionHistory,
+    Observation,
+    QueueSnapshot,
+    Reading,
+    Subject,
+    Unknown,
+)
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase, Text, join, named
 

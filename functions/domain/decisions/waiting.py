@@ -24,9 +24,10 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import Since, note_well
 from functions.domain.health.rows import GROWS_TIMES
 from functions.domain.health.stalls import LOOK_S
+from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import ASKED, OVERRULED, Action, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, Decision, Resumed, hold
-from functions.domain.model.incidents import Asked, CardKind, Escalation, Incident, QueueState
+from functions.domain.model.incidents import Asked, Escalation, Incident, QueueState
 from functions.domain.model.observations import Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import REASONS

@@ -12,7 +12,7 @@ from functions.domain.health.rows import Terms, Trust, find_oldest, find_rows, i
 from functions.domain.health.samples import RECENT_S, count_own, find_movement, find_round_s, has_risen, is_absent, rise_within
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D, Alert
 from functions.domain.model.codes import Health, Proof
-from functions.domain.model.incidents import Looks, QueueState, Subject
+from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import (
     Channel,
     QueueHistory,
@@ -21,6 +21,7 @@ from functions.domain.model.observations import (
     Samples,
     StallKind,
     Statement,
+    Subject,
     Unknown,
     figures_of,
 )

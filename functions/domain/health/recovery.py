@@ -21,8 +21,17 @@ from functions.domain.health.samples import (
     within,
 )
 from functions.domain.model.codes import Verdict
-from functions.domain.model.incidents import AfterRestart, QueueState, Subject
-from functions.domain.model.observations import Channel, QueueSnapshot, QueueStalls, Reading, StallKind, Statement, Unknown
+from functions.domain.model.incidents import AfterRestart, QueueState
+from functions.domain.model.observations import (
+    Channel,
+    QueueSnapshot,
+    QueueStalls,
+    Reading,
+    StallKind,
+    Statement,
+    Subject,
+    Unknown,
+)
 from functions.domain.model.runbooks import Runbook, Symptom
 from functions.runtime.text import Phrase, Text
 

@@ -4,74 +4,16 @@ Times are Unix seconds in UTC on our clock unless a name or its docstring says `
 A new field needs a default, since stored documents lack it."""
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import NewType
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target, TurnedAway
+from functions.domain.model.cards import Message
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
-from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, QueueStalls, StallKind, Standstill
+from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, QueueStalls, Standstill, Subject
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
-
-APPROVE, DECLINE, ON_PURPOSE, ACKNOWLEDGE, HEALTHY = "approve", "decline", "on_purpose", "acknowledge", "healthy"
-"""The possible answers to a card, as buttons in chats that have them."""
-
-
-class CardKind(StrEnum):
-    """The kinds of cards. Documents store the values."""
-
-    STARTED = "started"
-    HELD = "held"
-    RECOVERED = "recovered"
-    ESCALATED = "escalated"
-    ESCALATED_AGAIN = "escalated_again"
-    ACKNOWLEDGED = "acknowledged"
-    RESOLVED = "resolved"
-    NOT_APPROVED = "not_approved"
-    DECLINED = "declined"
-    TEST = "test"
-    BUNDLE = "bundle"
-    PAUSED = "paused"
-    RESUMED = "resumed"
-    REPORT = "report"
-    CHECK = "check"
-
-
-class Card(Struct, frozen=True):
-    """A message's content, without any platform's markup. Every text is plain and may be untrusted."""
-
-    kind: str
-    """A CardKind, or one that only a newer release knows."""
-    urgency: str
-    """`act` (somebody must get up), `watch` (Unstick is working on it), `plan` (it can wait for working hours) or `fine`."""
-    headline: str
-    facts: tuple[tuple[str, str], ...] = ()
-    text: tuple[str, ...] = ()
-    evidence: tuple[str, ...] = ()  # log lines, shown literally
-    curve: tuple[tuple[float, int], ...] = ()
-    links: tuple[tuple[str, str], ...] = ()
-    mention: tuple[str, ...] = ()
-    incident: str = ""  # the messages of one incident share a thread
-    at: float = 0.0
-    nonce: str = ""  # of the link for people's answer, which is signed when the card is posted
-    nonce_until: float = 0.0  # when that link expires
-    actions: tuple[str, ...] = ()  # the possible answers to it
-    token: str = ""  # the signed nonce, for chats with buttons. Set when the card is posted.
-    evidence_title: str = ""  # the title of the lines in `evidence`; empty: they are the end of the job's log
-
-
-class Message(Struct, frozen=True):
-    """A card for one channel. It stays in the document until it is posted."""
-
-    id: str
-    channel: str
-    card: Card
-    bundle: str = ""  # a reason code: messages with the same code are sent together
-    name: str = ""  # the name of the target or alert in that message
-
 
 QUEUES_KEPT = 20  # queues of an incident. Every step reads all of them.
 ALERTS_KEPT = 50  # alerts of an incident. Fingerprint and start identify an alert, so each is kept.
@@ -121,45 +63,6 @@ class Doubt(Struct, frozen=True, omit_defaults=True):
     """Why a verdict is likely and not proved; empty where it is proved."""
 
     against: Phrase = ""  # what speaks against it
-
-
-class Subject(Struct, frozen=True, omit_defaults=True):
-    """What a verdict is about, and all that follows from it: one standstill of a queue, and who stands still."""
-
-    queue: str  # the queue's key
-    kind: StallKind
-    who: tuple[Channel, ...] = ()  # the channels that prove it, of their samples only the newest; empty: the queue's consumers
-    acks: int | None = None  # the queue's counter, where no channel shows that nothing was done
-    proved: bool = True
-
-    @property
-    def hosts(self) -> frozenset[str]:
-        return frozenset(channel.host for channel in self.who)
-
-    def on_host(self, host: str) -> "Subject | None":
-        """The part of it that a restart of this host alone is about."""
-        who = tuple(channel for channel in self.who if channel.host == host)
-        return replace(self, who=who) if who else None
-
-    def is_same(self, other: "Subject") -> bool:
-        """Whether both are the same standstill: one channel at least has done nothing in between. What is gone stays the same
-        until somebody is back."""
-        if not self.is_about(other):
-            return False
-        if self.who:
-            return any(channel.is_unmoved(later) for channel in self.who for later in other.who)
-        return self.kind is StallKind.GONE or self.acks == other.acks
-
-    def is_about(self, other: "Subject") -> bool:
-        """Whether both are of the same queue and kind, and have a channel in common or have none."""
-        if (self.queue, self.kind, bool(self.who)) != (other.queue, other.kind, bool(other.who)):
-            return False
-        return not self.who or not {channel.id for channel in self.who}.isdisjoint(channel.id for channel in other.who)
-
-    def covers(self, other: "Subject") -> bool:
-        """Whether whoever was asked about this one was asked about all of that one, and it was no weaker then."""
-        known = {channel.id for channel in self.who}
-        return self.is_about(other) and self.proved >= other.proved and known.issuperset(channel.id for channel in other.who)
 
 
 class AfterRestart(Struct, frozen=True, omit_defaults=True):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import VERSION
@@ -209,6 +210,45 @@ class Channel(Struct, frozen=True, omit_defaults=True):
     @property
     def is_full(self) -> bool:
         return bool(self.window) and self.sure >= (self.window or 0)
+
+
+class Subject(Struct, frozen=True, omit_defaults=True):
+    """What a verdict is about, and all that follows from it: one standstill of a queue, and who stands still."""
+
+    queue: str  # the queue's key
+    kind: StallKind
+    who: tuple[Channel, ...] = ()  # the channels that prove it, of their samples only the newest; empty: the queue's consumers
+    acks: int | None = None  # the queue's counter, where no channel shows that nothing was done
+    proved: bool = True
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        return frozenset(channel.host for channel in self.who)
+
+    def on_host(self, host: str) -> "Subject | None":
+        """The part of it that a restart of this host alone is about."""
+        who = tuple(channel for channel in self.who if channel.host == host)
+        return replace(self, who=who) if who else None
+
+    def is_same(self, other: "Subject") -> bool:
+        """Whether both are the same standstill: one channel at least has done nothing in between. What is gone stays the same
+        until somebody is back."""
+        if not self.is_about(other):
+            return False
+        if self.who:
+            return any(channel.is_unmoved(later) for channel in self.who for later in other.who)
+        return self.kind is StallKind.GONE or self.acks == other.acks
+
+    def is_about(self, other: "Subject") -> bool:
+        """Whether both are of the same queue and kind, and have a channel in common or have none."""
+        if (self.queue, self.kind, bool(self.who)) != (other.queue, other.kind, bool(other.who)):
+            return False
+        return not self.who or not {channel.id for channel in self.who}.isdisjoint(channel.id for channel in other.who)
+
+    def covers(self, other: "Subject") -> bool:
+        """Whether whoever was asked about this one was asked about all of that one, and it was no weaker then."""
+        known = {channel.id for channel in self.who}
+        return self.is_about(other) and self.proved >= other.proved and known.issuperset(channel.id for channel in other.who)
 
 
 class Returns(Struct, frozen=True, omit_defaults=True):

@@ -16,8 +16,9 @@ from functions.domain.cards.content import CardInput, Content, clock, render, to
 from functions.domain.decisions import endings
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.looks import note_snapshot
+from functions.domain.model.cards import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, CardKind
 from functions.domain.model.codes import Action
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, CardKind, Document
+from functions.domain.model.incidents import Document
 from functions.domain.texts.words import REASONS
 from functions.entrypoints.http import Response, not_allowed
 from functions.entrypoints.people.pages import Form, Person, identify, pressed_by, read_form, show_card, show_opening

@@ -18,7 +18,7 @@ from functions.domain.cards.facts import PAGE_ID, QUEUE_NAME, QUEUES_SHOWN, say_
 from functions.domain.cards.incident import KINDS, Curve, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.decisions.waiting import APPROVAL_S
-from functions.domain.model.incidents import CardKind
+from functions.domain.model.cards import CardKind
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, not_allowed
 from functions.entrypoints.people.pages import MAX_TOKEN, headers_of, identify, render_page, show_card

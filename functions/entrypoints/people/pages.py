@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from functions.config.settings import Config
 from functions.domain.cards.content import SENTENCE, clock, split_headline, tidy
-from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, Card
+from functions.domain.model.cards import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
 from functions.domain.texts.words import clean

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from functions.runtime.secrets import SecretRef
 from tests.adapters.chats import platforms
 from tests.adapters.chats.platforms import SECRET, Call, HttpAnswer, Platform

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from functions.adapters.chats.apprise import Apprise
 from functions.config.settings import adapter_names, load_adapter
 from functions.domain.cards.card import compose
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from functions.domain.texts.words import SHORTENED
 from functions.entrypoints.checks import check_chat
 from functions.runtime.errors import Denied, Unavailable

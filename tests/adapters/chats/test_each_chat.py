@@ -14,7 +14,7 @@ from functions.adapters.chats import apprise, console, google_chat, slack
 from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
 from functions.domain.cards.card import compose
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from functions.entrypoints.checks import check_chat
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from functions.adapters.chats import apprise, chatwork
 from functions.adapters.chats._plain_text import escape_markup, lay_out_body
 from functions.domain.cards.card import compose
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from functions.domain.texts.words import SHORTENED
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language

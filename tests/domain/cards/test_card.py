@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from functions.domain.cards.card import HEADLINES, KINDS, compose
 from functions.domain.cards.content import CardInput
 from functions.domain.health.recovery import SAME_AGAIN
+from functions.domain.model.cards import Card
 from functions.domain.model.codes import ASKED, Mode, Phase, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, AlertRef, Card, Incident, PastAttempt
+from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt
 from functions.domain.model.observations import Holder
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import REASONS
@@ -97,7 +98,7 @@ STORIES = [
         "> What to do: Nothing yet."),
     ("held-cooldown", {"again": False, "approve_url": APPROVE},
         "ACT NOW: mail-delivery was not restarted: it was restarted recently", "> What to do: Nothing yet."),
-    ("held-symptom-gone", {"queues": (replace(LOST, may_be_gone=True),)},
+    ("held-symptom-gone", {"queues": (replace(LOST, may_be_gone=True, after=replace(LOST.after, well_at=NOW)),)},
         "In working hours: mail-delivery is healthy; nothing was restarted", "> RabbitMQ may have dropped"),
     ("held-likely", {"reason": Reason.OBSERVE_ONLY, "approve_url": ""},
         "NO RESTART: mail-delivery may hang; Unstick only observes and would have asked", ""),

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from functions.domain.cards import card, facts
 from functions.domain.cards.incident import Curve, Record, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
+from functions.domain.model.cards import Card
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import (
     STUCK,
     AfterRestart,
-    Card,
     Escalation,
     Evidence,
     EvidenceRun,

@@ -6,8 +6,9 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.report import Report, compose, count, to_case
 from functions.domain.model.alerts import Target
+from functions.domain.model.cards import Card
 from functions.domain.model.codes import Ending, Mode, Phase
-from functions.domain.model.incidents import AlertRef, Archive, Card, Incident, Outcome, PastAttempt, QueueState
+from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 

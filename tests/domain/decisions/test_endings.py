@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.waiting import GRACE_S
 from functions.domain.health.looks import SAMPLE_LATE_S
+from functions.domain.model.cards import Message
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import (
     Acknowledged,
@@ -20,8 +21,18 @@ from functions.domain.model.events import (
     Step,
     TimerFired,
 )
-from functions.domain.model.incidents import Asked, Document, Message, Outcome, PastAttempt, QueueState, Subject, Told
-from functions.domain.model.observations import Channel, Observation, Pause, QueueSnapshot, QueueStalls, Stall, StallKind, Unknown
+from functions.domain.model.incidents import Asked, Document, Outcome, PastAttempt, QueueState, Told
+from functions.domain.model.observations import (
+    Channel,
+    Observation,
+    Pause,
+    QueueSnapshot,
+    QueueStalls,
+    Stall,
+    StallKind,
+    Subject,
+    Unknown,
+)
 from functions.domain.model.runbooks import Freeze, Limits
 from tests.support.worlds.scenes import (
     AHEAD_S,

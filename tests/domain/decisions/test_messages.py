@@ -10,8 +10,9 @@ from functions.domain.cards.content import CardInput
 from functions.domain.decisions.messages import channels_for, post, post_hold, to_alert_ref
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.cards import Card
 from functions.domain.model.codes import Mode, Reason
-from functions.domain.model.incidents import AlertRef, Card, Document
+from functions.domain.model.incidents import AlertRef, Document
 from functions.domain.model.runbooks import Rules
 from tests.support.worlds import scenes
 from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, case, document, moved, rules, runbook

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from functions.domain.model.codes import Action, Ending, Reason
+from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Outcome
+from tests.simulation.checker.ends import KNOWN_S, check_ends
 from tests.simulation.checker.learned import check_learned
 from tests.simulation.checker.outcomes import check_outcomes
 from tests.simulation.checker.pace import check_pace
@@ -28,21 +29,23 @@ def check(scenario: Scenario) -> list[Violation]:
     """All violations of one finished schedule."""
     past = look_back(scenario)
     violations = [Violation("defect", defect) for defect in past.world.defects]
-    for each in (_check_causes, _check_told, check_starts, check_outcomes, check_pace, check_learned):
+    for each in (_check_causes, _check_told, check_starts, check_outcomes, check_ends, check_pace, check_learned):
         violations += each(past)
     return violations
 
 
 def _check_causes(past: Past) -> list[Violation]:
-    """I1: one restart at a time, one for a cause, no more than `attempts` for an alert, and by executions of the target's own."""
+    """I1, I20: one restart at a time, one for a cause, no more than `attempts` for an alert, by executions of its own."""
     violations = []
     for target, runs in past.runs.items():
         violations += _count_attempts(past, runs)
         for earlier, later in pairwise(runs):
             if later.by != "unstick":
                 continue
-            if earlier.ends is not None and later.started >= earlier.ends:
+            if earlier.over is not None and later.started >= earlier.over:
                 violations += _spaced(past, earlier, later)
+            elif earlier.ends is not None and later.started >= earlier.ends and later.sent_at - earlier.ends > KNOWN_S:
+                violations.append(Violation("I20", f"{target}: {later.id} was started while the command of {earlier.id} went on"))
             elif later.sent_at - earlier.seen_from > 1.0 or earlier.by == "unstick":
                 violations.append(Violation("I1", f"{target}: {later.id} was started while {earlier.id} ran"))
     owners = {str(run.id): run.target for run in past.world.rundeck.runs}
@@ -102,7 +105,7 @@ def _check_told(past: Past) -> list[Violation]:
     violations += [
         Violation("I2", f"{document.key} is open at the end: {document.incident.phase if document.incident else 'untold'}")
         for document in past.world.documents()
-        if document.open
+        if document.to_tell or document.to_archive or (document.incident and document.incident.phase is not Phase.ASKED)
     ]
     return violations + _told_again(past)
 
@@ -144,7 +147,7 @@ def _came_to_something(past: Past, answer: Answered) -> bool:
         return True
     # Once they were asked, people are not told for a day what is still the same.
     asked = any(reply.reason is Reason.LIKELY_STUCK or reply.action is Action.DEFERRED for reply in mine)
-    asked = asked or any(document.questions for document in past.saved(f"target-{app}", answer.at))
+    asked = asked or any(f"target-{app}" == key and "approve" in card.actions and at <= answer.at for at, key, card in past.cards)
     since_s = DAY_S if asked else SAME_HOLD_S
     known = bool(mine) and _is_known(past, app, answer.asked_at - since_s, answer.at + SAME_HOLD_S)
     return known or bool(incidents & past.world.lost_lists)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.domain.model.incidents import Card
+from functions.domain.model.cards import Card
 from tests.simulation.checker.past import Past, Violation
 from tests.simulation.courses.held import TARGET
 from tests.simulation.models import Faults

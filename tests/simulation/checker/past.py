@@ -6,9 +6,11 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from functions.application.documents import decode
+from functions.domain.model.cards import Card
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.runbooks import Runbook
 from tests.simulation.broker import Queue
+from tests.simulation.courses.held import RUNBOOK, Held
 from tests.simulation.models import Run
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import World
@@ -38,12 +40,22 @@ class Past:
     """(when, key, document), of targets and bundles."""
     records: dict[str, Archive]
     """What was archived, by incident."""
+    cards: list[tuple[float, str, Card]]
+    """(when it was saved, for which target, what), of all that people were to be told."""
     runs: dict[str, list[Run]]
     """The runs that did restart something, by target, oldest first. One that Rundeck itself tried again is one, to its end."""
 
     @property
     def runbook(self) -> Runbook:
-        return self.world.rules.runbooks["mail"]
+        return self.world.book("mail")
+
+    def book_of(self, queue: str) -> Runbook:
+        return self.world.book(RUNBOOK) if queue == Held.key else self.runbook
+
+    def named(self, card: Card) -> list[str]:
+        """The keys of the queues that the card names, as people read it."""
+        said = [card.headline, *card.text, *(text for fact in card.facts for text in fact)]
+        return [key for key in self.world.queues if any(key.rpartition(":")[2] in text for text in said)]
 
     @property
     def is_steady(self) -> bool:
@@ -78,7 +90,8 @@ def look_back(scenario: Scenario) -> Past:
         if not run.refused and not run.is_retry:
             last = [retry for retry in run.chain() if not retry.refused][-1]
             runs[run.target].append(replace(run, ends=last.ends, status=last.status))
-    return Past(scenario, world, saves, {record.incident.id: record for record in archived}, dict(runs))
+    told = {message.id: (at, key, message.card) for at, key, document in reversed(saves) for message in document.to_tell}
+    return Past(scenario, world, saves, {record.incident.id: record for record in archived}, list(told.values()), dict(runs))
 
 
 def queues_of(world: World, target: str) -> list[Queue]:

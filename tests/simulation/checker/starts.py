@@ -69,7 +69,7 @@ def _declined(past: Past) -> list[Violation]:
     for incident, record in past.records.items():
         if record.outcome.reason is not Reason.DECLINED:
             continue
-        said_at = max((at for at, declined in past.world.declines if declined == incident), default=None)
+        said_at = max((at for at, declined, _ in past.world.declines if declined == incident), default=None)
         late = [start.tag for start in past.world.sent if incident_of(start.tag) == incident and start.at > (said_at or 0.0)]
         if said_at is None or late:
             violations.append(Violation("I3", f"{incident} was declined at {said_at}, and then {late} were started"))

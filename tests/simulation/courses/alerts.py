@@ -29,6 +29,9 @@ def raise_alert(
         world.at(starts_at + 15.0 * replica + 1.0, _flush(world, shifted, again))
     if world.rng.random() < 0.2:
         world.at(starts_at + 1.0, _flush(world, alert, again))
+    if world.wants("lagging figures", 0.1):  # then it ends by figures of before, and begins anew
+        ended = world.more.choice([60.0, 120.0, 400.0])
+        world.at(starts_at + ended, lambda: world.notify((replace(alert, firing=False, ends_at=world.now),)))
     if world.rng.random() < 0.1:
         # Somebody sends an old body again, as it was: its alert still says firing.
         world.at(starts_at + world.rng.choice([100.0, 1000.0, 8000.0]), lambda: world.notify((alert,)))

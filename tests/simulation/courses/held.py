@@ -17,11 +17,11 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import StallKind
-from functions.domain.model.runbooks import EvidenceJob, Recovered
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Recovered
 from tests.simulation.broker import Queue
 from tests.simulation.courses.alerts import raise_alert, suspect
 from tests.simulation.models import Run
-from tests.simulation.queues import Worker
+from tests.simulation.queues import STRANGER, Worker
 from tests.simulation.world import BEGIN, World
 
 APP, RUNBOOK = "held0", "held"
@@ -31,6 +31,7 @@ SHARE = 0.4
 RATE = 3.0
 PUBLISH = 0.1
 PAUSE_S = 200.0
+TWO_HOSTS, DIES = "hangs on two hosts", "dies"
 DEAD_LETTERS = "dead letters after the broker's restart"
 HISTORY = {CONSUMERS_1D: "2", ACKED_1D: "500"}
 
@@ -47,8 +48,6 @@ class Held:
     """Before that it is healthy."""
     survivor: str = ""
     """The consumer whose connection a restart does not end."""
-    over: bool = False
-    """It was restarted, so its course is another one."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     """What its alert says of the last day."""
     stalls: StallKind = StallKind.HELD
@@ -60,6 +59,11 @@ class Held:
     @property
     def is_healthy(self) -> bool:
         return self.hangs_from == math.inf
+
+    @property
+    def over(self) -> bool:
+        """Whether it was restarted or mended, so that its course is another one."""
+        return self.key in self.world.mended
 
     def turn(self, at: float, workers: tuple[Worker, ...]) -> None:
         """From then on it has these consumers."""
@@ -101,14 +105,16 @@ def is_wanted(world: World) -> bool:
 
 def add(world: World) -> Held:
     """Draw one, with its runbook."""
-    kinds = [kind for kind in KINDS if kind in world.options] or list(KINDS)
+    kinds = [kind for kind in KINDS if kind in world.options] or [kind for kind in KINDS if kind not in (TWO_HOSTS, DIES)]
     kind, name = world.rng.choice(kinds), NAME
-    queue = Queue(BEGIN - 1000.0, (_worker("before", 9, rate=RATE),), publish=PUBLISH)
+    kind = TWO_HOSTS if world.wants(TWO_HOSTS, 0.15) else DIES if world.wants(DIES, 0.1) else kind
+    others = _draw_strangers(world) if kind in KINDS_OF_ONE_BROKER else ()
+    queue = Queue(BEGIN - 1000.0, (_worker("before", 9, rate=RATE), *others), publish=PUBLISH)
     if kind == DEAD_LETTERS:
         queue = Queue(BEGIN - 1000.0, publish=0.0)
     world.queues[to_queue("/", name).key] = queue
     case = Held(kind, queue, world, BEGIN + world.rng.random() * 200.0)
-    _add_runbook(world, kind)
+    _add_runbook(world, kind, ("app",) if others else ())
     KINDS[kind](case)
     raise_alert(world, APP, name, case.begins + world.rng.choice([70.0, 90.0, 130.0]), RUNBOOK, case.annotations)
     world.on_restart = partial(_restarted, case, world.on_restart)
@@ -123,7 +129,13 @@ def _keeper(name: str, host: int, *, window: int | None = 1) -> Worker:
     return replace(_worker(name, host, window=window), on_purpose=True)
 
 
-def _add_runbook(world: World, kind: str) -> None:
+def _draw_strangers(world: World) -> tuple[Worker, ...]:
+    """Somebody else takes messages of the queue: by basic.get, or as a consumer."""
+    stranger = Worker("stranger", "a", 0.2, window=10, host="10.0.9.9", user=STRANGER, gets=world.more.random() < 0.5)
+    return (stranger,) if world.wants("strangers", 0.3) else ()
+
+
+def _add_runbook(world: World, kind: str, named: tuple[str, ...]) -> None:
     """A runbook of its own, beside the one that all others have; its evidence job has an opinion."""
     mail, rng = world.rules.runbooks["mail"], world.rng
     job = None
@@ -132,7 +144,10 @@ def _add_runbook(world: World, kind: str) -> None:
             "evidence", {"host": "${holder.host}"}, {"host": r"10\.0\.3\.[0-9]+"}, mail.evidence.within_s, opinion=True
         )
     never = kind == "fills" and not world.options and rng.random() < 0.3
-    users = ("app",) if rng.random() < 0.3 else ()
+    users = ("app",) if rng.random() < 0.3 else named
+    if world.wants("one host", 0.4):
+        mail = change(mail, restart=change(mail.restart, holder=HolderOption("host", r"10\.0\.3\.[0-9]+")))
+        world.doubles = world.more.random() < 0.5
     symptom = change(mail.symptom, keeps_nothing=never, users=users)
     mode = Mode.OBSERVE if kind in LEARNS and mail.mode is Mode.AUTO else mail.mode
     book = change(
@@ -141,19 +156,20 @@ def _add_runbook(world: World, kind: str) -> None:
     )  # fmt: skip
     asks = world.rules.public_url or rng.random() < 0.7 or bool(world.options)
     url = "https://unstick.example.com" if asks else ""
-    world.rules = change(world.rules, runbooks={"mail": mail, RUNBOOK: book}, public_url=url)
+    world.rules = change(world.rules, runbooks={**world.rules.runbooks, RUNBOOK: book}, public_url=url)
 
 
 def _restarted(case: Held, before: Callable[[World, Run], None], world: World, run: Run) -> None:
-    """All consumers go, but the one whose connection stays; a new one comes and works."""
+    """All consumers go, or those of one host, but the one whose connection stays; a new one comes and works."""
     before(world, run)
     if run.target != TARGET:
         return
-    case.over = True
+    world.mended.add(case.key)
     queue = case.queue
-    stay = tuple(worker for worker in queue.piece(world.now).workers if worker.id == case.survivor)
+    here = queue.piece(world.now).workers
+    stay = tuple(one for one in here if one.id == case.survivor or (run.host and run.host != one.host and one.user != STRANGER))
     queue.turn(world.now, stay)
-    new = _worker(f"{run.id}", 5, rate=4.5)
+    new = _worker(f"{run.id}", int(run.host.rpartition(".")[2] or 5), rate=4.5)
     world.at(world.now + 3.0, lambda: queue.turn(world.now, (*queue.piece(world.now).workers, new)))
     if stay:  # somebody closes it at last
         world.at(world.now + 9000.0, lambda: queue.leave(world.now, stay))
@@ -246,6 +262,22 @@ def _survive(case: Held) -> None:
     case.hold(case.begins, hung.id, 1, publish=PUBLISH)
 
 
+def _hang_on_two_hosts(case: Held) -> None:
+    """Both hang, at once or one after the other: a restart of one host leaves the other one as it is."""
+    first, second = _worker("first", 1), _worker("second", 2)
+    case.queue.turn(BEGIN - 300.0, (first, second), publish=0.0)
+    case.hangs_from = case.begins
+    case.hold(case.begins, first.id, 1)
+    case.hold(case.begins + case.world.more.choice([0.0, 40.0, 400.0]), second.id, 1, publish=PUBLISH)
+
+
+def _die(case: Held) -> None:
+    """Its consumers go for good; who else takes from the queue goes on."""
+    case.queue.turn(BEGIN - 300.0, (_worker("day", 1, rate=RATE),))
+    case.hangs_from = case.begins
+    case.turn(case.begins, ())
+
+
 # --- stalls: what goes on by itself teaches, what others end does not; people observe at first
 
 
@@ -288,9 +320,8 @@ def _stand_still(case: Held, how: str, end: Callable[[float, int], str]) -> None
 
 def _begin_auto(world: World) -> None:
     """From now on it has the mode of the others."""
-    books = world.rules.runbooks
-    book = change(books[RUNBOOK], mode=books["mail"].mode)
-    world.rules = change(world.rules, runbooks={**books, RUNBOOK: book})
+    book = change(world.book(RUNBOOK), mode=world.book("mail").mode)
+    world.rules = change(world.rules, runbooks={**world.rules.runbooks, book.name: book})
 
 
 def _replace(_: Held, at: float, number: int) -> str:
@@ -329,4 +360,8 @@ KINDS: dict[str, Callable[[Held], None]] = {
     "stalls": _stall,
     "stalls and hangs": _stall,
     "is mended and hangs": _mend,
+    TWO_HOSTS: _hang_on_two_hosts,
+    DIES: _die,
 }
+KINDS_OF_ONE_BROKER = KINDS.keys() - {DEAD_LETTERS, *(kind for kind in KINDS if "the broker" in kind), *LEARNS}
+"""Those that strangers may take from: the others lose all counts, or are of lengths that strangers would change."""

@@ -178,7 +178,7 @@ def _restart(world: World, app: str, name: str, cause: Cause | None, run: Run) -
     queue.turn(world.now, tuple(replace(worker, rate=0.0) for worker in old if worker.ends == "ack") if stay_s else ())
     if stay_s:
         world.at(world.now + stay_s, lambda: queue.leave(world.now, old))
-    helps = cause is None or (rng.random() < cause.heals and run.status == "succeeded")
+    helps = cause is None or (rng.random() < cause.heals and (run.status == "succeeded" or run.goes_on_s > 0))
     kind = rng.random()
 
     def comes() -> None:

@@ -11,11 +11,11 @@ from functions.domain.cards.content import CardInput
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import Target
+from functions.domain.model.cards import Card
 from functions.domain.model.codes import Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import (
     AfterRestart,
     AlertRef,
-    Card,
     Doubt,
     Escalation,
     Evidence,

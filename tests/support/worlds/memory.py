@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from functions.application.documents import decode, encode
 from functions.application.ports import Budget, Listed, Query, QueueOutcome, Stored
 from functions.domain.model.alerts import QueueRef, Target
-from functions.domain.model.incidents import Archive, Card, Document
+from functions.domain.model.cards import Card
+from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot, Statement
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict, Denied, Unavailable

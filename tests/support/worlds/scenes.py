@@ -8,9 +8,10 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.documents import decode, encode
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
+from functions.domain.model.cards import Message
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Event, Start, Step, TimerFired, Wake
-from functions.domain.model.incidents import AlertRef, Asked, Document, Escalation, Incident, Message, QueueState, Subject
+from functions.domain.model.incidents import AlertRef, Asked, Document, Escalation, Incident, QueueState
 from functions.domain.model.observations import (
     Channel,
     Execution,
@@ -22,6 +23,7 @@ from functions.domain.model.observations import (
     QueueSnapshot,
     StallKind,
     Storm,
+    Subject,
     Unknown,
 )
 from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom

@@ -9,7 +9,7 @@ CHANGES = """
 from msgspec.structs import replace
 
 from functions.domain.decisions.turn import Turn
-from functions.domain.model.incidents import Incident, QueueState
+from functions.domain.model.incidents import (Incident, QueueState)
 
 
 def step(turn: Turn, incident: Incident, watched: QueueState, either: Incident | QueueState) -> None:
