@@ -13,8 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-import urllib.request
+from pathlib import Path
 
 
 def smtp(port: int) -> None:
@@ -25,10 +24,6 @@ def http(port: int) -> None:
     import requests
 
     requests.get(f"http://127.0.0.1:{port}/", timeout=3600)  # here
-
-
-def web(port: int) -> None:
-    urllib.request.urlopen(f"http://127.0.0.1:{port}/")  # here
 
 
 def database(port: int) -> None:
@@ -62,12 +57,8 @@ def child(_port: int) -> None:
     subprocess.run(["sleep", "3600"], check=True)  # here
 
 
-def pipe(_port: int) -> None:
-    subprocess.run(["sleep", "3600"], check=True, capture_output=True, timeout=3600)  # here
-
-
 def file_lock(_port: int) -> None:
-    with tempfile.NamedTemporaryFile() as first, open(first.name) as second:
+    with tempfile.NamedTemporaryFile() as first, Path(first.name).open() as second:
         fcntl.flock(first, fcntl.LOCK_EX)
         fcntl.flock(second, fcntl.LOCK_EX)  # here
 
@@ -79,18 +70,6 @@ def loop(_port: int) -> None:
 
 def pattern(_port: int) -> None:
     re.match("(a|a)*b", "a" * 60)  # here
-
-
-def sleep(_port: int) -> None:
-    time.sleep(3600)  # here
-
-
-def retry(port: int) -> None:
-    while True:  # here
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=0.2).recv(1)
-        except OSError:
-            time.sleep(0.1)
 
 
 def grandchild(port: int) -> None:
