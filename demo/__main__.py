@@ -244,11 +244,11 @@ def _restarted(play: Play, hung: Handover) -> list[stage.Restart]:
 
 
 def _evidence(runner: Rundeck) -> str:
-    """The innermost frame, or why there is none; empty while the evidence run goes on."""
+    """The place where it hangs, or why there is none; empty while the evidence run goes on."""
     logs = [run.log for run in runner.state.runs.values() if run.job == stage.EVIDENCE_JOB and run.log]
     lines = [line.text.removeprefix(">> ").strip() for line in logs[0]] if logs else []
-    frame = next((line for line in lines if "mail_worker.py:" in line), "")
-    return f"py-spy shows the line that hangs: {frame}" if frame else f"there is no evidence: {lines[-1]}" if lines else ""
+    place = next((line.partition(" at ")[2] for line in lines if line.startswith("unstick ")), "")
+    return f"it shows where the worker hangs: {place}" if place else f"there is no evidence: {lines[-1]}" if lines else ""
 
 
 def _ending(play: Play) -> dict[str, Any]:

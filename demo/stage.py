@@ -26,7 +26,7 @@ PROGRAM = str(ROOT / "demo" / "mail_worker.py")
 HOSTS = r"127\.0\.1\.[0-9]{1,3}"
 FOR_S = 10.0
 """Unstick takes no less."""
-EVIDENCE_FILE = ROOT / "infra" / "rundeck" / "evidence-python.yaml"
+EVIDENCE_FILE = ROOT / "infra" / "rundeck" / "evidence-place.yaml"
 EVIDENCE_JOB = "22222222-2222-4222-8222-222222222223"
 
 
@@ -98,16 +98,25 @@ class Application:
 
 
 def collect_evidence(port: int, options: Mapping[str, str]) -> str:
-    """What infra/rundeck/evidence-python.yaml does, really run on the host in the option: the stack of each thread, by py-spy."""
+    """What infra/rundeck/evidence-place.yaml does, really run on the host in the option: the stacks, and the line that hangs."""
     (job,) = yaml.safe_load(EVIDENCE_FILE.read_text(encoding="utf-8"))
     worker = next(worker for worker in WORKERS if worker.host == options["host"])
     process = (
         f"{options['process']} --mail-server {port} {worker.name}"  # all hosts are one machine here, perhaps with other demos
     )
-    script = job["sequence"]["commands"][0]["script"].replace("@option.process@", process)
+    script = job["sequence"]["commands"][0]["script"]
+    for option in job["options"]:
+        given = {**options, "process": process}.get(option["name"], "")
+        script = script.replace(f"@option.{option['name']}@", given)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where py-spy is
     run = subprocess.run(
-        ["sh"], input=script, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env={**os.environ, "PATH": path}
+        [sys.executable, "-"],
+        input=script,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        env={**os.environ, "PATH": path},
     )
     if run.returncode:
         raise RuntimeError(f"{run.stdout}{run.stderr}".strip() or "py-spy may not look at processes here")
@@ -125,7 +134,7 @@ def start_rundeck(stack: ExitStack, application: Application) -> Rundeck:
     )
     evidence = Job(
         id=EVIDENCE_JOB,
-        name="evidence-python",
+        name="evidence-place",
         options=(Option("process", required=True), Option("host"), Option(INCIDENT)),
         limit=0,
         guard=False,

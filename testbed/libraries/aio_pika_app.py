@@ -42,7 +42,7 @@ async def main() -> None:
             messages.put_nowait(message)
             return
         if not given.healthy and message.body.startswith(b"hang"):
-            hang()
+            hang(message.body.decode())
         say(f"done {message.body.decode()}")  # before: at the next `await` another message may block the loop for good
         await message.ack()
 

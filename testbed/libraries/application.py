@@ -16,6 +16,8 @@ PROGRAMS = {
     "celery": "celery_app.py", "kombu": "kombu_app.py", "dramatiq": "dramatiq_app.py", "aio-pika": "aio_pika_app.py",
     "faststream": "faststream_app.py", "pika": "pika_app.py",
 }  # fmt: skip
+CAUSES = HERE.parent / "workers"
+"""Where what they hang in is."""
 START_S = 4 * PATIENCE_S
 """Forty of them start at once on two cores."""
 
@@ -41,7 +43,8 @@ class Application:
         self.process = Server(
             self.command,
             cwd=HERE,
-            env=MACHINE | {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"},
+            env=MACHINE
+            | {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(CAUSES)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -45,7 +45,7 @@ def build(url: str, queue: str, form: str, *, hangs: bool) -> celery.Celery:
         if form == "retry" and not task.request.retries:
             raise task.retry(countdown=120)
         if hangs and name.startswith("hang"):
-            hang()
+            hang(name)
         time.sleep(SECONDS if form.startswith("long") else 0.1)
         say(f"done {name}")
 

@@ -28,7 +28,7 @@ def main() -> None:
         if given.form == "backoff" and not message.options.get("retries"):
             raise RuntimeError("as it should")
         if not given.healthy and name.startswith("hang"):
-            hang()
+            hang(name)
         time.sleep(95.0 if given.form == "long" else 0.0)
         say(f"done {name}")
 

@@ -6,6 +6,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import causes
+
 
 class Form(NamedTuple):
     """One way in which an application uses its library."""
@@ -29,8 +31,11 @@ def say(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
-def hang() -> None:
-    """Never come back."""
+def hang(name: str = "hang") -> None:
+    """Never come back. `hang CAUSE PORT` hangs in this function of causes.py."""
     say("hangs")
+    _, *given = name.split()
+    if len(given) == 2 and hasattr(causes, given[0]):
+        getattr(causes, given[0])(int(given[1]))
     while True:
         time.sleep(3600)

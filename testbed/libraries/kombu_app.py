@@ -29,7 +29,7 @@ class Worker(ConsumerMixin):
     def take(self, message: Any) -> None:
         name = message.body.decode()
         if self.hangs and name.startswith("hang"):
-            hang()
+            hang(name)
         self.taken += 1
         if self.form == "retries" and not self.taken % 4:
             time.sleep(20.0 + 40.0 + 80.0)

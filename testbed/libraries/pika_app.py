@@ -1,16 +1,19 @@
 """An application that consumes by pika, in one of its forms. How to run it: celery_app.py."""
 
+import threading
 import time
 from typing import Any
 
 import pika
-from forms import Form, parse, say
+from forms import Form, hang, parse, say
 
 FORMS = {
     "lock": Form("leader election: holds the only message for as long as it lives", {"prefetch": 1}),
     "quiet-hours": Form("keeps the messages that are for tomorrow", {"prefetch": 100}),
     "busy": Form("does one message after the other", {"prefetch": 10}),
     "database-lock": Form("after a minute of work it waits for a lock, for 100 s", {"prefetch": 10}),
+    "hung": Form("hangs with each message that says so", {"prefetch": 1}),
+    "threads": Form("the same, in a thread of its own a message", {"prefetch": 1}),
     "poller": Form("asks every two minutes, by basic.get", {"prefetch": 0}),
 }
 
@@ -28,6 +31,11 @@ def main() -> None:
     def take(_channel: Any, method: Any, _properties: Any, body: bytes) -> None:
         if given.form == "lock" or (given.form == "quiet-hours" and body.startswith(b"tomorrow")):
             say("keeps")
+            return
+        if body.startswith(b"hang") and given.form == "hung":
+            hang(body.decode())
+        if body.startswith(b"hang") and given.form == "threads":
+            threading.Thread(target=hang, args=[body.decode()]).start()
             return
         nonlocal worked_from
         if given.form == "database-lock" and time.monotonic() - worked_from > 60:

@@ -95,7 +95,7 @@ def test_it_recovers_in_under_a_minute(tmp_path, arguments, said):
     words = " ".join(output.split())  # in one line or two
     assert re.search(told, words), output
     card = output[output.index("Evidence before the restart") :]
-    assert re.search(r"read_reply \(demo/mail_worker\.py:\d+\)\n +deliver ", card), "the stack shows the line in the chat"
+    assert re.search(r"read_reply, demo/mail_worker\.py, line \d+\n +deliver, ", card), "the stack shows the line in the chat"
     assert "only on 127.0.1.2" in card
     assert re.search(r"Queue +mail\.delivery: .*, 3 consumers", card), "the two others were not restarted"
     assert output.index("✅ No action needed: mail-delivery recovered") > output.index(steps[-1]), "the cards come last"
