@@ -18,12 +18,13 @@ from functions.domain.cards.incident import Record, Row, to_row
 from functions.domain.cards.report import DAY_S, Report, to_case
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.model.codes import Ending
-from functions.domain.model.incidents import Archive, Card, Document
+from functions.domain.model.incidents import Archive, Card, Document, Outcome
 from functions.runtime.errors import Denied
 from functions.runtime.parallel import Calls, unwrap
 
 LIST_S, LOAD_S = 30.0, 30.0
 NEWEST_S = 365 * DAY_S  # how far back the newest records are looked for
+EARLIER_READ = 200  # records in which earlier incidents of a target are looked for
 OPEN_READ = 200  # open documents that are read at most
 ARCHIVE_S = 120.0
 AT_ONCE = 16  # calls to the store, where many documents or records are read
@@ -128,9 +129,24 @@ def find(ports: Ports, incident_id: str, timeout_s: float) -> Record | None:
     paths = ports.store.list_archive(since=write_day(day_at), timeout_s=timeout_s) if day_at is not None else []
     for path in paths:
         if path.endswith(f"/{incident_id}.json") and (body := ports.store.read_archived(path, timeout_s=timeout_s)) is not None:
-            return _read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s)
+            return _add_earlier(ports, _read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s), timeout_s)
     opened, _ = read_open(ports, timeout_s)
-    return next((record for record in opened if record.incident.id == incident_id), None)
+    found = next((record for record in opened if record.incident.id == incident_id), None)
+    return found and _add_earlier(ports, found, timeout_s)
+
+
+def _add_earlier(ports: Ports, record: Record, timeout_s: float) -> Record:
+    """The incident with the outcomes of those of its target before it, as far as the newest records of a year have them."""
+    target, began_at = record.target, record.incident.began_at
+    if not record.incident.places or target is None:
+        return record
+
+    def keep(archived: Archive) -> Outcome | None:
+        is_earlier = archived.outcome.at < began_at and archived.target is not None and archived.target.key == target.key
+        return archived.outcome if is_earlier else None
+
+    records = read_records(ports, ports.now() - NEWEST_S, EARLIER_READ, keep, timeout_s)
+    return replace(record, outcomes=tuple(filter(None, records.kept)))
 
 
 def _day_of(incident_id: str) -> float | None:

@@ -121,7 +121,7 @@ def run_evidence(ports: Adapters, book: Runbook, job: EvidenceJob, labels: Mappi
     incident = replace(incident, evidence=replace(evidence, asked_at=now, until=now + job.within_s, execution=run))
     while (reading := read_evidence(ports, incident, budget) or EvidenceReading()).awaited:
         time.sleep(0.5)
-    evidence = with_reading(incident.evidence or evidence, reading, ports.now(), tag if job.opinion else "")
+    evidence = with_reading(incident.evidence or evidence, reading, ports.now(), tag, opinion=job.opinion)
     detail = ": ".join((str(evidence.missing or f"execution {run.id}"), *evidence.lines[-1:]))
     findings = [Finding(what, not evidence.missing, detail, f"{EVIDENCE_REMEDY} {run.url}".rstrip())]
     if job.opinion and not evidence.missing:

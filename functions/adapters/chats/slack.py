@@ -15,7 +15,7 @@ from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
 from functions.domain.model.incidents import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
-from functions.domain.texts.words import DO_NOT, INCIDENT, ON_PURPOSE, RESTART, WAS_HEALTHY, log_title
+from functions.domain.texts.words import DO_NOT, ON_PURPOSE, RESTART, WAS_HEALTHY, log_title
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from functions.runtime.structs import written
@@ -147,9 +147,6 @@ def _message(card: Card, language: str) -> dict[str, Any]:
         if len(log) > MAX_LOG:  # the end shows what went wrong
             log = log[-MAX_LOG:].partition("\n")[2]
         blocks.append(_section(f"*{escape_tags(log_title(card.evidence_title, language))}*\n```\n{log}\n```"))
-    if card.incident:
-        incident = f"{in_language(language, INCIDENT)} {card.incident}"
-        blocks.append({"type": "context", "elements": [_plain_text(incident, MAX_FIELD, language)]})
     text = " ".join((*mentions, escape_tags(headline)))
     return {"text": text, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 

@@ -267,6 +267,7 @@ def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, chann
         runbook=incident.runbook,
         nonce=card_input.healthy_url.rpartition("#")[2],
         kinds={state.queue.key: state.kind for state in incident.queues if state.kind},
+        places=incident.places,
     )
 
 
@@ -351,5 +352,5 @@ def _post_escalation(turn: Turn, kind: CardKind, escalation: Escalation, mark: s
     reason, trigger = (outcome.reason, next(iter(outcome.triggers), None)) if outcome else (None, None)
     card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger, acknowledge_url=url)
     channels = outcome.channels if outcome else channels_for(turn.rules, runbook)
-    card_input = replace(card_input, escalation=escalation)
+    card_input = replace(card_input, escalation=escalation, outcomes=turn.document.outcomes)
     post(turn, card_input, f"{escalation.incident}-{mark}", channels)

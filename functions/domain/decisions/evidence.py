@@ -3,10 +3,11 @@ The restart waits for the end of the evidence run, but never longer than `within
 on: at worst without evidence, and with the reason. After the wait the queues are read again.
 
 The second opinion is what the job says of the application on each node (docs/evidence.md). Silence, or a contradiction, changes
-nothing."""
+nothing. The place where the application hangs comes from the same job: it is shown and counted, and is never an opinion."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 from msgspec.structs import replace
 
@@ -16,12 +17,14 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.health.looks import Judgement
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Collect, Decision, EvidenceStarted, Keep, Kind
-from functions.domain.model.incidents import Evidence, Incident, Opinion
+from functions.domain.model.incidents import Evidence, Incident, Opinion, Place
 from functions.domain.model.observations import EVIDENCE, EvidenceReading, NodeOutput, Observation, Unknown
 from functions.domain.texts.words import choose_lines, worded
 from functions.runtime.text import Phrase, Text, named
 
-REASON = 200  # characters of an opinion's reason
+REASON = 200  # characters of an opinion's reason, or of a place
+PLACES = 4  # of an incident
+SPOT = r"[\w./<>$@-]+, [\w./<>$@-]+"  # FILE, FUNCTION
 LOOK_S = 3.0  # how often Unstick checks whether the run has ended
 
 
@@ -86,19 +89,22 @@ def check_evidence(turn: Turn) -> None:
         due = max(turn.at, min(turn.at + LOOK_S, evidence.until))
         return turn.change(evidence=replace(evidence, execution=reading.execution or evidence.execution), due=due)
     job, tag = turn.runbook.evidence, tag_of(turn.incident)
-    turn.change(evidence=with_reading(evidence, reading, turn.at, tag if job is not None and job.opinion else ""))
+    evidence = with_reading(evidence, reading, turn.at, tag, opinion=job is not None and job.opinion)
+    hosts = {holder.host for state in turn.incident.queues for holder in state.holders}
+    held = tuple(place for place in evidence.places if place.host in hosts)  # nodes may have other names than connections
+    turn.change(evidence=replace(evidence, places=held or evidence.places))
     if whole := join_nodes(reading.output or ()):
         turn.acts.append(Keep(turn.incident.id, whole))
     turn.enter(Phase.WAITING)
 
 
-def with_reading(evidence: Evidence, reading: EvidenceReading, now: float, tag: str = "") -> Evidence:
-    """Add what was collected, or why nothing was. `tag`: what an opinion has to name; empty: none counts."""
+def with_reading(evidence: Evidence, reading: EvidenceReading, now: float, tag: str, *, opinion: bool = False) -> Evidence:
+    """Add what was collected, or why nothing was. `tag`: what places and opinions have to name. `opinion`: whether one counts."""
     output = reading.output or ()
-    lines = choose_lines(join_nodes(output))
-    evidence = replace(evidence, execution=reading.execution or evidence.execution, lines=lines)
+    lines, places = choose_lines(join_nodes(output)), read_places(output, tag, evidence.host)
+    evidence = replace(evidence, execution=reading.execution or evidence.execution, lines=lines, places=places)
     evidence = replace(evidence, missing=evidence.missing or _why_missing(evidence, reading, now))
-    counts = tag and not evidence.missing
+    counts = opinion and not evidence.missing
     return replace(evidence, opinions=read_opinions(output, tag, evidence.host)) if counts else evidence
 
 
@@ -129,15 +135,36 @@ def without_evidence_runs(seen: Observation) -> Observation:
 def read_opinions(output: tuple[NodeOutput, ...], tag: str, host: str) -> tuple[Opinion, ...]:
     """The opinion of each node: its only such line, and its last one. `host`: the one that the run was limited to. Whoever
     publishes messages, or writes into another system, can put a line into the output, but doesn't know the tag."""
-    line = re.compile(rf"unstick {re.escape(tag)} (healthy|stuck)(?: (.*))?")
+    form = _opinion_of(tag)
     opinions = []
-    for node in output:
-        said = [text.strip() for text in node.text.split("\n") if text.strip()]
-        matches = [match for text in said if (match := line.fullmatch(text))]
-        if len(matches) == 1 and line.fullmatch(said[-1]):
-            where = host if host and len(output) == 1 else node.node
+    for where, said in _split(output, host):
+        matches = [match for text in said if (match := form.fullmatch(text))]
+        if len(matches) == 1 and form.fullmatch(said[-1]):
             opinions.append(Opinion(where, matches[0][1] == "healthy", (matches[0][2] or "")[:REASON]))
     return tuple(opinions)
+
+
+def read_places(output: tuple[NodeOutput, ...], tag: str, host: str) -> tuple[Place, ...]:
+    """Where the application hangs, at most four places, the first ones of each node first. They are a node's last lines, before
+    its opinion; where such a line stands elsewhere too, none of that node counts."""
+    form, places = re.compile(rf"unstick {re.escape(tag)} at ({SPOT}, line \d+(?:, .*)?)"), []
+    for where, said in _split(output, host):
+        until = len(said) - bool(said and _opinion_of(tag).fullmatch(said[-1]))
+        found = [(number - until, match[1]) for number, text in enumerate(said) if (match := form.fullmatch(text))]
+        if [number for number, _ in found] == list(range(-len(found), 0)):
+            places += [(number + len(found), Place(where, text[:REASON])) for number, text in found]
+    return tuple(place for _, place in sorted(places, key=itemgetter(0))[:PLACES])
+
+
+def _opinion_of(tag: str) -> re.Pattern[str]:
+    return re.compile(rf"unstick {re.escape(tag)} (healthy|stuck)(?: (.*))?")
+
+
+def _split(output: tuple[NodeOutput, ...], host: str) -> Iterator[tuple[str, list[str]]]:
+    """The lines of each node, under its host where the run was limited to one, otherwise under its name."""
+    for node in output:
+        lines = [text.strip() for text in node.text.split("\n") if text.strip()]
+        yield host if host and len(output) == 1 else node.node, lines
 
 
 def join_nodes(output: Iterable[NodeOutput]) -> str:

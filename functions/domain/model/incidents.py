@@ -198,6 +198,18 @@ class Opinion(Struct, frozen=True):
     reason: str
 
 
+class Place(Struct, frozen=True):
+    """Where the application hangs on one node, as an evidence job read it. It is shown and counted, and decides nothing."""
+
+    host: str  # as an opinion's
+    text: str  # FILE, FUNCTION, line N[, called by FILE, FUNCTION][, in LIBRARY CALL][, waits for X]
+
+    @property
+    def spot(self) -> str:
+        """File and function, by which places are the same: a release moves lines, and DNS moves addresses."""
+        return " ".join(self.text.split(", ")[:2])
+
+
 class Evidence(Struct, frozen=True):
     options: Mapping[str, str] = field(default_factory=dict)  # rendered from the labels of the alert that opened the incident
     asked_at: float | None = None  # when its run was ordered, which happens once
@@ -207,6 +219,7 @@ class Evidence(Struct, frozen=True):
     missing: Phrase = ""  # why there is no evidence
     host: str = ""  # the host that holds a message, if the run was limited to it
     opinions: tuple[Opinion, ...] = ()  # one of each node at most
+    places: tuple[Place, ...] = ()  # the same
 
 
 class Approval(Struct, frozen=True):
@@ -268,6 +281,11 @@ class Incident(Struct, frozen=True):
         return tuple(execution for execution in (*tried, self.execution) if execution is not None)
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it hangs, or hung; empty if that isn't known."""
+        return self.evidence.places if self.evidence else ()
+
+    @property
     def is_suspicion(self) -> bool:
         """Whether it is still only suspected: no other alert joined, nothing was started, nobody was notified."""
         suspected = bool(self.triggers) and all(trigger.suspicion for trigger in self.triggers)
@@ -288,6 +306,7 @@ class Outcome(Struct, frozen=True):
     runbook: str = ""
     nonce: str = ""  # of the link with which somebody says that it was healthy
     kinds: Mapping[str, StallKind] = field(default_factory=dict)  # by the queue's key: what stood still before the restart
+    places: tuple[Place, ...] = ()  # where it hung
 
     @property
     def settles(self) -> bool:

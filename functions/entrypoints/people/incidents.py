@@ -15,7 +15,17 @@ from functions.application import history, signing
 from functions.bootstrap import Adapters
 from functions.domain.cards.content import Content, render, tidy
 from functions.domain.cards.facts import PAGE_ID, QUEUE_NAME, QUEUES_SHOWN, say_curve
-from functions.domain.cards.incident import KINDS, Curve, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
+from functions.domain.cards.incident import (
+    KINDS,
+    Curve,
+    draw_curve,
+    find_starts,
+    sort_rows,
+    tell,
+    to_card_input,
+    to_row,
+    write_ticket,
+)
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.model.incidents import CardKind
 from functions.entrypoints import http
@@ -57,6 +67,11 @@ LABELS: Mapping[str, Text] = {
     "runs": Text("Restarts"),
     "failed": Text("({count} failed)"),
     "began": Text("Began"),
+    "hangs_at": Text("Hangs at"),
+    "ticket": Text("Ticket for the developers"),
+    "copy_ticket": Text("Copy the ticket"),
+    "codes": Text("Runbook {runbook}, reason code {reason}."),
+    "copied": Text("Copied"),
     "none": Text("No incident."),
     "older": Text("Older ones: `unstick status --days` lists them, and `unstick incident ID` shows each."),
     "zone": Text("Times are in {zone}."),
@@ -141,7 +156,11 @@ def _show_one(ports: Adapters, incident: str, known: Request | None) -> Response
         more["to_all"] = "../" * (incident.count("/") + 1) + "incidents"
     if record is None:
         return _refuse(ports, 404, **more)
-    shown = compose_with_answers(to_card_input(record, ports.rules, ports.now()), ports.rules)
+    card_input = to_card_input(record, ports.rules, ports.now())
+    shown = compose_with_answers(card_input, ports.rules)
+    more["codes"] = LABELS["codes"].fill(runbook=tidy(record.incident.runbook), reason=card_input.reason or "–")
+    if ticket := write_ticket(record, ports.rules, ports.now()):
+        more |= {"ticket": ticket, "script": "copy.js"}
     if known and record.target and ports.now() < shown.nonce_until:
         person = identify(known, ports.config)
         if person.verified or _is_signed_in(known, ports):
