@@ -237,10 +237,9 @@ def _say_run(execution: Execution | None, tag: str, host: str, how: Phrase = "")
 
 
 def evidence(card_input: CardInput) -> Iterator[Fact]:
-    """The run that collected evidence, or why it is incomplete."""
-    if collected := card_input.shown.evidence:
-        why = Text("incomplete: {why}", why=collected.missing) if collected.missing else ""
-        yield Text("Evidence"), why or _say_run(collected.execution, "", "")
+    """Why the evidence is incomplete. What was collected is on the card, and its run behind a link."""
+    if (collected := card_input.shown.evidence) and collected.missing:
+        yield Text("Evidence"), Text("incomplete: {why}", why=collected.missing)
 
 
 def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
