@@ -4,6 +4,7 @@ import time
 from calendar import timegm
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from functions.domain.cards.incident import Record, Row, to_row
 from functions.domain.cards.report import DAY_S, Report, to_case
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.model.codes import Ending
-from functions.domain.model.incidents import Archive, Card, Document, Outcome
+from functions.domain.model.incidents import Archive, Card, Document
 from functions.runtime.errors import Denied
 from functions.runtime.parallel import Calls, unwrap
 
@@ -137,16 +138,12 @@ def find(ports: Ports, incident_id: str, timeout_s: float) -> Record | None:
 
 def _add_earlier(ports: Ports, record: Record, timeout_s: float) -> Record:
     """The incident with the outcomes of those of its target before it, as far as the newest records of a year have them."""
-    target, began_at = record.target, record.incident.began_at
-    if not record.incident.places or target is None:
+    if not record.incident.places or record.target is None:
         return record
-
-    def keep(archived: Archive) -> Outcome | None:
-        is_earlier = archived.outcome.at < began_at and archived.target is not None and archived.target.key == target.key
-        return archived.outcome if is_earlier else None
-
-    records = read_records(ports, ports.now() - NEWEST_S, EARLIER_READ, keep, timeout_s)
-    return replace(record, outcomes=tuple(filter(None, records.kept)))
+    own, began_at = record.target.key, record.incident.began_at
+    records = read_records(ports, ports.now() - NEWEST_S, EARLIER_READ, attrgetter("target", "outcome"), timeout_s)
+    outcomes = (outcome for target, outcome in records.kept if target and target.key == own and outcome.at < began_at)
+    return replace(record, outcomes=tuple(outcomes))
 
 
 def _day_of(incident_id: str) -> float | None:

@@ -76,16 +76,16 @@ def to_case(record: Archive) -> Case:
     """Reduce an archived incident to what is counted."""
     incident, outcome = record.incident, record.outcome
     began_at = incident.first_alert_at
-    is_handed_over = outcome.ending is Ending.ESCALATED
     ran = [run for run in incident.executions if run.runner_started_at is not None and not (run.refused or run.scheduled)]
     return Case(
         incident.runbook,
         record.target.key if record.target else incident.id,
         outcome.at,
         (began_at, max(began_at, outcome.at)),
-        is_handed_over,
+        outcome.ending is Ending.ESCALATED,
         frozenset(run.tag or run.id for run in ran),  # the runner's own retries share the tag
-        frozenset(place.spot for place in incident.places) or frozenset({""} if ran or is_handed_over else ()),
+        frozenset(place.spot for place in incident.places)
+        or frozenset([""] if ran or outcome.ending is Ending.ESCALATED else []),
     )
 
 

@@ -24,7 +24,6 @@ from functions.runtime.text import Phrase, Text, named
 
 REASON = 200  # characters of an opinion's reason, or of a place
 PLACES = 4  # of an incident
-SPOT = r"[\w./<>$@-]+, [\w./<>$@-]+"  # FILE, FUNCTION
 LOOK_S = 3.0  # how often Unstick checks whether the run has ended
 
 
@@ -147,12 +146,13 @@ def read_opinions(output: tuple[NodeOutput, ...], tag: str, host: str) -> tuple[
 def read_places(output: tuple[NodeOutput, ...], tag: str, host: str) -> tuple[Place, ...]:
     """Where the application hangs, at most four places, the first ones of each node first. They are a node's last lines, before
     its opinion; where such a line stands elsewhere too, none of that node counts."""
-    form, places = re.compile(rf"unstick {re.escape(tag)} at ({SPOT}, line \d+(?:, .*)?)"), []
+    form = re.compile(rf"unstick {re.escape(tag)} at ([\w./<>$@-]+, [\w./<>$@-]+, line \d+(?:, .*)?)")
+    places: list[tuple[int, Place]] = []
     for where, said in _split(output, host):
-        until = len(said) - bool(said and _opinion_of(tag).fullmatch(said[-1]))
-        found = [(number - until, match[1]) for number, text in enumerate(said) if (match := form.fullmatch(text))]
-        if [number for number, _ in found] == list(range(-len(found), 0)):
-            places += [(number + len(found), Place(where, text[:REASON])) for number, text in found]
+        lines = said[:-1] if said and _opinion_of(tag).fullmatch(said[-1]) else said
+        found = [Place(where, match[1][:REASON]) for text in lines if (match := form.fullmatch(text))]
+        if all(map(form.fullmatch, lines[len(lines) - len(found) :])):
+            places += enumerate(found)
     return tuple(place for _, place in sorted(places, key=itemgetter(0))[:PLACES])
 
 
