@@ -185,7 +185,7 @@ def test_the_place_is_on_the_list_and_its_page_copies_the_ticket(mail: StuckMail
     places = (Place("w-1", f"mail.py, <b>, line 3, in smtplib.SMTP.getreply, waits for {SECRETS['T_RUNDECK']}"),)
     mail.change(evidence=Evidence(asked_at=1.0, places=places))
     listed = read(mail, "/incidents", **TOKEN)
-    assert re.search("<th>Hangs at</th>.*<td>mail.py &lt;b&gt;</td>", listed.text, re.DOTALL)
+    assert re.search("<th>Hangs at</th>.*<td class=.place.>mail.py &lt;b&gt;</td>", listed.text, re.DOTALL)
     page = read(mail, f"/incidents/{mail.incident().id}", **TOKEN)
     assert "Hangs at mail.py, <b>, line 3, in smtplib.SMTP.getreply, waits for ***" in words(page)
     (ticket,) = re.findall('<pre id="ticket">(.*?)</pre>', page.text, re.DOTALL)
