@@ -4,6 +4,7 @@ import time
 from calendar import timegm
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -25,6 +26,7 @@ from functions.runtime.parallel import Calls, unwrap
 
 LIST_S, LOAD_S = 30.0, 30.0
 NEWEST_S = 365 * DAY_S  # how far back the newest records are looked for
+EARLIER_READ = 200  # records in which earlier incidents of a target are looked for
 OPEN_READ = 200  # open documents that are read at most
 ARCHIVE_S = 120.0
 AT_ONCE = 16  # calls to the store, where many documents or records are read
@@ -129,9 +131,20 @@ def find(ports: Ports, incident_id: str, timeout_s: float) -> Record | None:
     paths = ports.store.list_archive(since=write_day(day_at), timeout_s=timeout_s) if day_at is not None else []
     for path in paths:
         if path.endswith(f"/{incident_id}.json") and (body := ports.store.read_archived(path, timeout_s=timeout_s)) is not None:
-            return _read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s)
+            return _add_earlier(ports, _read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s), timeout_s)
     opened, _ = read_open(ports, timeout_s)
-    return next((record for record in opened if record.incident.id == incident_id), None)
+    found = next((record for record in opened if record.incident.id == incident_id), None)
+    return found and _add_earlier(ports, found, timeout_s)
+
+
+def _add_earlier(ports: Ports, record: Record, timeout_s: float) -> Record:
+    """The incident with the outcomes of those of its target before it, as far as the newest records of a year have them."""
+    if not record.incident.places or record.target is None:
+        return record
+    own, began_at = record.target.key, record.incident.began_at
+    records = read_records(ports, ports.now() - NEWEST_S, EARLIER_READ, attrgetter("target", "outcome"), timeout_s)
+    outcomes = (outcome for target, outcome in records.kept if target and target.key == own and outcome.at < began_at)
+    return replace(record, outcomes=tuple(outcomes))
 
 
 def _day_of(incident_id: str) -> float | None:

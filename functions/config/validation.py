@@ -7,7 +7,6 @@ mistake repeats a value."""
 import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -25,35 +24,6 @@ from functions.runtime.structs import convert
 
 Path = tuple[str | int, ...]  # keys and list indexes, from the top of the file
 Schema = Mapping[str, Any]
-REMOVED = {
-    "budget": "Remove it: the webhook decides within 8 s, and leaves the rest to wake-ups",
-    "channels.*.ca": "Remove it, and let SSL_CERT_FILE name a file with these certificates beside the usual ones",
-    "channels.*.type=teams": "Write `type: apprise`: its url takes the flow's whole URL as it is",
-    "grafana.annotations.ca": "Remove it, and let SSL_CERT_FILE name a file with these certificates beside the usual ones",
-    "grafana.auth.hmac.tolerance": "Remove it, and keep both clocks right: a signed time may be off by 5 minutes",
-    "grafana.max_body": "Remove it: a notification may have 8 MiB, which is 3,000 alerts (Max Alerts in the contact point)",
-    "open_to_network": "Remove it, and send one of `machine_tokens` with each call of `verify`, `report` and `/metrics`",
-    "runbooks.*.escalate_further": "Name these channels in `escalate`: reminders go there too",
-    "runbooks.*.escalation": "Remove it: people are reminded every 15 minutes, three times at most",
-    "runbooks.*.manual_minutes": "Remove it: the report says how long queues were stuck",
-    "runbooks.*.remedies": "Remove it: a person decides after a restart that did not help (docs/rabbitmq.md)",
-    "runbooks.*.symptom.prometheus.consumers": "Write it into `stuck`, such as sum(JOBS) > 0 and max(WORKERS) == 0",
-    "runbooks.*.symptom.prometheus.delay": "Remove it, and make `range` longer by it",
-    "runbooks.*.symptom.prometheus.done": "Write it into `stuck`, such as sum(JOBS) > 0 and sum(increase(DONE[1m])) == 0",
-    "runbooks.*.symptom.prometheus.max_age": "Remove it: where figures are pushed, bound their age in `stuck` (docs/symptoms.md)",
-    "runbooks.*.symptom.prometheus.max_messages": "Write it into `stuck`, such as sum(JOBS) > 10",
-    "runbooks.*.symptom.prometheus.name": "Remove it: messages show the values of the labels",
-    "runbooks.*.symptom.rabbitmq.keeps=*": "Write never, or set `for` as long as the application may keep a message, in a queue "
-    "and a runbook of its own",
-    "runbooks.*.symptom.rabbitmq.window": "Remove it: a person is asked where RabbitMQ doesn't show how much one may hold",
-    "prometheus.ca": "Remove it, and let SSL_CERT_FILE name a file with these certificates beside the usual ones",
-    "rundeck.api_version": "Remove it: Unstick speaks version 41, which each Rundeck from 4.0 on does",
-    "rundeck.incident_option": "Remove it, and name the job's option unstick_incident",
-    "rundeck.not_after_option": "Remove it, and name the job's option unstick_not_after",
-    "store.cloud_storage.prefix": "Remove it, and give Unstick a bucket of its own",
-}
-"""What to do instead of a key that is gone. `*` stands for any one name or number; `KEY=VALUE` (with `*` in VALUE) for a value
-that is gone, such as a chat's `type`."""
 
 
 class Unshown(str):
@@ -196,13 +166,10 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
     match error.validator:
         case _ if error.instance is None:
             yield path, "has no value", f"Write {describe(schema)}"
-        case _ if error.validator != "additionalProperties" and (removed := _removed(path, error.instance)):
-            yield path, *removed
         case "additionalProperties":
             instance: Any = error.instance
             for name in instance.keys() - schema["properties"].keys():
-                removed = _removed((*path, name), instance[name])
-                yield (*path, _shown(name)), *(removed or _unknown(name, schema["properties"]))
+                yield (*path, _shown(name)), *_unknown(name, schema["properties"])
         case "required":
             name = error.message
             yield path, f"lacks the key {name}", f"Add `{name}:`, {describe(schema['properties'][name])}"
@@ -212,16 +179,6 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
             yield path, error.message, f"Write {describe(schema)}"
         case _:
             yield path, f"is not {describe(schema)}", "Name exactly one" if "maxProperties" in schema else "Write one that is"
-
-
-def _removed(path: Path, value: Any) -> tuple[str, str] | None:
-    for pattern, remedy in REMOVED.items():
-        keys, is_value, gone = pattern.partition("=")
-        parts = keys.split(".")
-        is_here = len(parts) == len(path) and all(map(fnmatchcase, map(str, path), parts))
-        if is_here and (not is_value or (isinstance(value, str) and fnmatchcase(value, gone))):
-            return "was removed", remedy
-    return None
 
 
 def _shown(name: str) -> str:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from functions.application.documents import archive_path, encode
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, Archive, Document, HistoryEntry, Incident, Outcome
+from functions.domain.model.incidents import AfterRestart, Archive, Document, HistoryEntry, Incident, Outcome, Place
 from functions.runtime.text import Text
 from tests.cli.conftest import Line
 from tests.support.worlds.example_stories import EXAMPLES, NOW, TARGET
@@ -16,6 +16,7 @@ from tests.support.worlds.scenes import change
 from unstick.output import columns
 
 ID = time.strftime("%Y%m%d-%H%M%S-7f3a9c21", time.gmtime(NOW - 300))
+DAY_S = 86400.0
 EVIDENCE = 'Thread 0x7f: "MainThread"\n  File "/app/mailer.py", line 212, in send\n'
 OUTCOME = Outcome("7f3a9c21", Ending.ESCALATED, None, NOW + 1, ())
 
@@ -107,3 +108,27 @@ def test_as_json_nothing_is_missing_but_the_nonce(here: Line) -> None:
     assert len(runs) == 4
     assert all(entry["link"].startswith("https://rundeck.example.com/") for entry in runs)
     assert [bool(entry["lines"]) for entry in runs].count(True) == 1
+
+
+PLACED = EXAMPLES["started-evidence"].incident
+
+
+def test_the_place_comes_first_with_how_often_it_was_so(here: Line) -> None:
+    """By the archive: what another target, or a later incident, hung at is not counted. --ticket prints Markdown instead."""
+    assert PLACED is not None
+    for number, text in enumerate(("mail_worker.py, deliver, line 99", "stock.py, reserve, line 7")):
+        at = NOW - DAY_S * (number + 1)
+        earlier = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(at))}-{number}"
+        outcome = replace(OUTCOME, incident=earlier, at=at, restarts=1, places=(Place("w", text),))
+        for target in (TARGET, replace(TARGET, key="other")):
+            record = Archive(target, replace(told(), id=f"{earlier}-{target.key}"), outcome)
+            here.ports.store.archive(archive_path(record), encode(record), timeout_s=5)
+    archived(here, evidence=PLACED.evidence)
+    shown = here.run("incident", ID, code=0).stdout
+    assert f"Hangs at: {PLACED.places[0].text}; as in 1 of the last 2 incidents" in shown
+    assert here.json("incident", ID)["incident"]["evidence"]["places"][0]["host"] == "10.0.3.7"
+    ticket = here.run("incident", ID, "--ticket", code=0).stdout
+    assert ticket.startswith("# `service=mail-delivery` hangs at `mail_worker.py deliver, waits for 10.0.3.9:25`\n- ")
+    assert "- 2 of 3 incidents hung there, the first on 2026-11-22; " in ticket
+    archived(here, name=f"{ID}-without")
+    assert "no place" in here.run("incident", f"{ID}-without", "--ticket", code=1).stderr

@@ -14,7 +14,6 @@ from functions.bootstrap import current_config
 from functions.config.formats import read_duration
 from functions.config.loader import load_config, parse_config
 from functions.config.settings import Auth, Basic, Bearer, Config, File, Hmac, load_adapter
-from functions.config.validation import REMOVED
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import Limits, Matcher, Recovered, Restart, Runbook, Symptom, Verify
 from functions.runtime.errors import ConfigError
@@ -254,25 +253,6 @@ def test_a_mistake_has_its_line_place_and_remedy(text, line, place, what):
     assert [one for one in reported if one.startswith(begin) and what in one.removeprefix(begin)], reported
     assert all(re.fullmatch(r"unstick\.yaml:\d+: .+(\.|\?) \S.*[.?]", one) for one in reported)
     assert len(set(reported)) == len(reported)
-
-
-@pytest.mark.parametrize(("pattern", "remedy"), REMOVED.items())
-def test_a_key_that_is_gone_says_what_to_do_instead(pattern, remedy):
-    """One sentence for each, also for a value such as a chat's type, and for names that people choose."""
-    path, is_value, gone = pattern.partition("=")
-    *above, key = path.split(".")
-    text = yaml.safe_load(MINIMAL)
-    here, place = text, ""
-    for name in above:
-        if isinstance(here, list):
-            here, place = here[0], f"{place}[0]"
-        else:
-            inner = next(iter(here)) if name == "*" else name
-            here, place = here.setdefault(inner, {}), f"{place}.{inner}"
-    here[key] = gone.replace("*", "5m") if is_value else "x"
-    (problem,) = [one for one in problems(yaml.safe_dump(text)) if f" {f'{place}.{key}'.removeprefix('.')} was removed. " in one]
-    assert problem.endswith(f" was removed. {remedy}.")
-    assert ". " not in remedy
 
 
 @pytest.mark.parametrize("key", ["store", "scheduler"])

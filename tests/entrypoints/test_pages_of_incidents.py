@@ -1,7 +1,9 @@
 """`/incidents` and `/incidents/ID` over HTTP, against the real flow and a local store: who may read, and what they get."""
 
+import hashlib
 import re
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
@@ -12,7 +14,7 @@ from werkzeug.test import TestResponse
 from functions.application.documents import archive_path, encode
 from functions.domain.model.codes import Action, Ending
 from functions.domain.model.events import Acknowledged, Resumed
-from functions.domain.model.incidents import Archive, Asked, Evidence, Outcome
+from functions.domain.model.incidents import Archive, Asked, Evidence, Outcome, Place
 from tests.support.worlds.scenes import change
 from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, words
 
@@ -176,3 +178,20 @@ def test_an_escalation_burns_until_it_is_over(mail: StuckMail):
     mail.advance(Resumed("anna"))
     assert sorted(states()) == sorted([(escalated, "over"), (recovered, "fine")])
     assert "Ended mail-delivery was" in words(read(mail, f"/incidents/{escalated}", **TOKEN))
+
+
+def test_the_place_is_on_the_list_and_its_page_copies_the_ticket(mail: StuckMail):
+    """Masked, and by a script that the policy allows by its hash; whatever the place is called, nothing else runs."""
+    places = (Place("w-1", f"mail.py, <b>, line 3, in smtplib.SMTP.getreply, waits for {SECRETS['T_RUNDECK']}"),)
+    mail.change(evidence=Evidence(asked_at=1.0, places=places))
+    listed = read(mail, "/incidents", **TOKEN)
+    assert re.search("<th>Hangs at</th>.*<td class=.place.>mail.py &lt;b&gt;</td>", listed.text, re.DOTALL)
+    page = read(mail, f"/incidents/{mail.incident().id}", **TOKEN)
+    assert "Hangs at mail.py, <b>, line 3, in smtplib.SMTP.getreply, waits for ***" in words(page)
+    (ticket,) = re.findall('<pre id="ticket">(.*?)</pre>', page.text, re.DOTALL)
+    assert ticket.startswith("# `service=mail-delivery` hangs at `mail.py &lt;b&gt;, waits for ***`\n")
+    assert SECRETS["T_RUNDECK"] not in page.text
+    (script,) = re.findall("<script>(.*?)</script>", page.text, re.DOTALL)
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert page.headers["Content-Security-Policy"].endswith(f"; script-src 'sha256-{digest}'")
+    assert "Runbook mail-delivery, reason code awaiting_approval." in words(page)

@@ -15,7 +15,7 @@ from unstick import output
 def report(*, config_path: str, as_json: bool, days: str | None, post: bool) -> None:
     """Show what the bug behind each runbook costs.
 
-    That is how long queues were stuck, incidents, restarts, hand-overs to people, and who held the messages, beside the
+    That is how long queues were stuck, incidents, restarts, hand-overs to people, and where they hung, beside the
     period before. All from the archive. Nothing is changed; only --post notifies people.
 
     Exit code 1: with --post, a channel could not be notified.

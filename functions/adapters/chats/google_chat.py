@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from functions.adapters.chats import _plain_text, _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.cards import Card
-from functions.domain.texts.words import ALERT, TARGET, log_title
+from functions.domain.texts.words import ALERT, log_title
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
@@ -82,8 +82,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
 def _header(card: Card, language: str) -> dict[str, str]:
     """Title and subtitle, one line each. The headline is longer, so the body has it in full."""
     words = re.split("[:：]", card.headline, maxsplit=1)[0]
-    facts = dict(card.facts)
-    subject = facts.get(in_language(language, TARGET)) or facts.get(in_language(language, ALERT))
+    subject = dict(card.facts).get(in_language(language, ALERT))
     title = {"title": _replace_brackets(_shared.show_headline(replace(card, headline=words)))}
     return {**title, "subtitle": _replace_brackets(subject)} if subject else title
 

@@ -16,7 +16,7 @@ from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
 from functions.domain.model.cards import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, ON_PURPOSE, Card
 from functions.domain.texts import words
-from functions.domain.texts.words import INCIDENT, log_title
+from functions.domain.texts.words import log_title
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from functions.runtime.structs import written
@@ -154,9 +154,6 @@ def _message(card: Card, language: str) -> dict[str, Any]:
         if len(log) > MAX_LOG:  # the end shows what went wrong
             log = log[-MAX_LOG:].partition("\n")[2]
         blocks.append(_section(f"*{escape_tags(log_title(card.evidence_title, language))}*\n```\n{log}\n```"))
-    if card.incident:
-        incident = f"{in_language(language, INCIDENT)} {card.incident}"
-        blocks.append({"type": "context", "elements": [_plain_text(incident, MAX_FIELD, language)]})
     text = " ".join((*mentions, escape_tags(headline)))
     return {"text": text, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from functions.domain.model.alerts import Target
 from functions.domain.model.cards import Card, CardKind
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.incidents import AlertRef, Escalation, Incident, QueueState
+from functions.domain.model.incidents import AlertRef, Escalation, Incident, Outcome, Place, QueueState
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.domain.texts.words import URGENCIES, clean
@@ -40,6 +40,7 @@ class CardInput(Struct, frozen=True):
     moving: bool = False  # it counts as recovered at the end of `within` because it moves again, with messages left
     again: bool = False  # the hold ends by itself: Unstick decides again on its own
     is_over: bool = False  # for a page: what it says to do was to be done when it ended
+    outcomes: tuple[Outcome, ...] = ()  # of the target's last incidents
 
     @property
     def calls_nobody(self) -> bool:
@@ -60,6 +61,13 @@ class CardInput(Struct, frozen=True):
     @property
     def queues(self) -> tuple[QueueState, ...]:
         return self.escalation.queues if self.escalation and not self.incident else self.shown.queues
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it hangs; of an escalation, as its incident left it."""
+        if self.incident or not self.escalation:
+            return self.shown.places
+        return next((outcome.places for outcome in self.outcomes if outcome.incident == self.escalation.incident), ())
 
 
 Fact = tuple[Phrase, Phrase]

@@ -8,7 +8,7 @@ from functions.domain.cards.content import CardInput, Fact, clock, tidy
 from functions.domain.health.recovery import find_same_again
 from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import ASKED, Proof, Reason
-from functions.domain.model.incidents import AlertRef, Escalation, QueueState
+from functions.domain.model.incidents import AlertRef, Escalation, Outcome, Place, QueueState
 from functions.domain.model.observations import Execution, Holder, Samples
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
@@ -18,7 +18,26 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 QUEUES_SHOWN = 5
 QUEUE_NAME = 190  # maximum length of a queue's name, which may include its place
 HOLDERS_SHOWN = 3
+PLACE = 200
 FRESH_S = 15.0  # seconds. Older figures are shown with their age: they may be from before a restart.
+
+
+def find_same(place: Place, card_input: CardInput) -> tuple[list[Outcome], int]:
+    """The target's last incidents that hung at the same place, of how many: whose place is known, or that were restarted."""
+    own = incident_id(card_input)
+    hung = [outcome for outcome in card_input.outcomes if outcome.incident != own and (outcome.places or outcome.restarts)]
+    return [outcome for outcome in hung if place.spot in {each.spot for each in outcome.places}], len(hung)
+
+
+def places(card_input: CardInput) -> Iterator[Fact]:
+    """Where it hangs, each place with its host if there are several, and how many of the target's last incidents hung there."""
+    shown = () if card_input.reason in UNPROVED else card_input.places
+    hangs = card_input.kind not in (CardKind.RECOVERED, CardKind.RESOLVED)
+    for number, place in enumerate(shown):
+        same, count = find_same(place, card_input)
+        as_in = Text("as in the last incident", "as in {same} of the last {count} incidents", count=count, same=len(same))
+        where = named(tidy(place.host) if len(shown) > 1 else "", tidy(place.text, PLACE))
+        yield "" if number else Text("Hangs at") if hangs else Text("Hung at"), join((where, as_in if same else ""))
 
 
 def fewest_consumers(card_input: CardInput) -> int | None:
@@ -221,10 +240,9 @@ def _say_run(execution: Execution | None, tag: str, host: str, how: Phrase = "")
 
 
 def evidence(card_input: CardInput) -> Iterator[Fact]:
-    """The run that collected evidence, or why it is incomplete."""
-    if collected := card_input.shown.evidence:
-        why = Text("incomplete: {why}", why=collected.missing) if collected.missing else ""
-        yield Text("Evidence"), why or _say_run(collected.execution, "", "")
+    """Why the evidence is incomplete. What was collected is on the card, and its run behind a link."""
+    if (collected := card_input.shown.evidence) and collected.missing:
+        yield Text("Evidence"), Text("incomplete: {why}", why=collected.missing)
 
 
 def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
@@ -251,16 +269,10 @@ def restarts(card_input: CardInput) -> Iterator[Fact]:
 
 
 def about(card_input: CardInput, rules: Rules) -> Iterator[Fact]:
-    """Alert, target, runbook, incident and time, at the end of every card."""
+    """Alert, incident and time, at the end of every card."""
     if trigger := first_trigger(card_input):
         yield words.ALERT, named(tidy(trigger.name), tidy(trigger.summary, 300))
-    if card_input.target:
-        yield words.TARGET, tidy(card_input.target.name, 200)
-    if card_input.runbook:
-        yield Text("Runbook"), tidy(card_input.runbook.name)
-    if card_input.reason:
-        yield Text("Reason code"), card_input.reason.value
-    yield words.INCIDENT, incident_id(card_input)
+    yield Text("Incident"), incident_id(card_input)
     yield Text("Time"), clock(rules, card_input.at)
 
 
@@ -323,6 +335,6 @@ def page_to_restart(card_input: CardInput) -> str:
 
 
 def gathered(card_input: CardInput, rules: Rules, *parts: Part) -> list[Fact]:
-    """The facts of these kinds, in this order, then those at the end of every card."""
-    facts = (*(fact for part in parts for fact in part(card_input)), *about(card_input, rules))
+    """Where it hangs, the facts of these kinds, in this order, then those at the end of every card."""
+    facts = (*places(card_input), *(fact for part in parts for fact in part(card_input)), *about(card_input, rules))
     return [(label, value) for label, value in facts if value]

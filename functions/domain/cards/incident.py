@@ -1,13 +1,14 @@
 """One incident as pages and the command line show it: its card as it stands, its place in the list, all that happened, in order,
-and the curves of its queues, drawn as SVG."""
+the curves of its queues, drawn as SVG, and the ticket for the application's developers."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.domain.cards import card
-from functions.domain.cards.content import CardInput, tidy
+from functions.domain.cards import card, facts
+from functions.domain.cards.content import SENTENCE, CardInput, clock, rendered, tidy
 from functions.domain.cards.facts import HOLDERS_SHOWN, QUEUE_NAME, held, say_starter
 from functions.domain.model.alerts import Target
 from functions.domain.model.cards import Card, CardKind
@@ -15,7 +16,7 @@ from functions.domain.model.codes import ASKED, Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Escalation, Evidence, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, QueueSnapshot, Samples
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.words import ENDINGS, PHASES, REASONS, consumers, duration, messages, safe_url, worded
+from functions.domain.texts.words import ENDINGS, LINE, PHASES, REASONS, consumers, duration, messages, safe_url, worded
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 SUMMARY = 300
@@ -46,6 +47,7 @@ class Record(Struct, frozen=True):
     incident: Incident
     outcome: Outcome | None = None  # None while it is open
     escalation: Escalation | None = None  # people were called for it, and as far as is known it is not healthy yet
+    outcomes: tuple[Outcome, ...] = ()  # of its target's incidents before
 
 
 class Entry(Struct, frozen=True):
@@ -153,6 +155,7 @@ class Row(Struct, frozen=True):
     began_at: float
     restarts: int
     failed: int  # of these
+    places: str  # where it hangs
     rank: int  # 0: it burns, 1: it is open, or a person still has to deal with it, 2: over
 
 
@@ -164,7 +167,8 @@ def to_row(record: Record, rules: Rules, now: float) -> Row:
     bare = replace(shown, facts=(), text=(), evidence=(), curve=(), links=())
     runs = record.incident.executions
     failed = sum(run.failed for run in runs)
-    return Row(bare, record.incident.first_alert_at, len(runs), failed, 2 if is_past else int(shown.urgency != "act"))
+    places = ", ".join(dict.fromkeys(tidy(place.spot) for place in record.incident.places))
+    return Row(bare, record.incident.first_alert_at, len(runs), failed, places, 2 if is_past else int(shown.urgency != "act"))
 
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
@@ -179,6 +183,7 @@ def to_card_input(record: Record, rules: Rules, now: float) -> CardInput:
     incident, outcome = record.incident, record.outcome
     runbook = rules.runbooks.get(incident.runbook)
     card_input = CardInput(CardKind.STARTED, now, runbook, record.target, incident, incident.reason, incident.detail)
+    card_input = replace(card_input, outcomes=record.outcomes)
     if outcome is None:
         nonce = incident.approval.nonce if incident.phase is Phase.ASKED else ""
         card_input = replace(card_input, approve_url=rules.link_to_answer(nonce))
@@ -255,3 +260,53 @@ def draw_curve(curve: Curve, size: tuple[int, int] = SIZE) -> str:
     line, marks = place(curve.depths), "".join(MARK.format(x=x(at), height=height) for at in sorted(curve.starts))
     area = f"{x(curve.depths[0][0])},{height} {line} {x(curve.depths[-1][0])},{height}"
     return DRAWING.format(line=line, end=line.split()[-1], marks=marks, width=width, height=height, area=area)
+
+
+# --- the ticket
+
+TICKET_LINES = 15
+MOVES = ("again and again", "moving")  # how a place ends where readings differed: limiting one call's time need not end that
+TIME_LIMITS: Mapping[str, str] = {
+    "smtplib.": "smtplib.SMTP(timeout=...)",
+    "requests.": "timeout=...",
+    "urllib.request.": "urlopen(timeout=...)",
+    "http.client.": "HTTPConnection(timeout=...)",
+    "redis.": "Redis(socket_timeout=...)",
+    "psycopg": "connect(options='-c statement_timeout=...')",
+    "subprocess.": "timeout=...",
+    "queue.": "get(timeout=...)",
+    "concurrent.futures.": "result(timeout=...)",
+    "socket.": "settimeout(...)",
+    "java.net.http.": "HttpRequest.Builder.timeout(...)",
+    "java.net.Socket": "setSoTimeout(...)",
+    "org.postgresql.": "socketTimeout=... in the URL",
+}
+"""What the name of a library's call begins with -> how to limit its time, by the library's own documentation."""
+
+
+def write_ticket(record: Record, rules: Rules, now: float) -> str:
+    """Markdown of at most 15 lines for the application's developers; empty if no place is known. What others wrote is code."""
+    card_input, incident = to_card_input(record, rules, now), record.incident
+    if not incident.places or incident.evidence is None:
+        return ""
+    place, (same, count) = incident.places[0], facts.find_same(incident.places[0], card_input)
+    waits, call = (re.search(form, place.text) for form in (r", waits for [^,]+", r", in ([^,]+)"))
+    target, spot = record.target.name if record.target else incident.runbook, place.spot + (waits[0] if waits else "")
+    text = [Text("# {target} hangs at {place}", target=_code(target), place=_code(spot))]
+    text += [Text("- On {host}: {place}", host=_code(each.host), place=_code(each.text)) for each in incident.places]
+    known = (fact for part in (facts.list_queues, facts.proofs, facts.holders, facts.since) for fact in part(card_input))
+    measured = rendered(rules, join(named(label, value) for label, value in known if value))
+    text.append(Text("- Measured: {facts}", facts=_code(measured, SENTENCE)))
+    since = clock(rules, min((incident.began_at, *(outcome.at for outcome in same))), "%Y-%m-%d")
+    often = Text("- {same} of {count} incidents hung there, the first on {since}; this one is {incident}")
+    text.append(often.fill(same=len(same) + 1, count=count + 1, since=since, incident=_code(incident.id)))
+    limits = (how for name, how in TIME_LIMITS.items() if call and call[1].startswith(name))
+    if (limit := next(limits, "")) and not place.text.endswith(MOVES):
+        text.append(Text("- To do: give this call a time limit, {how}", how=_code(limit)))
+    stack = [_code(line).strip("`") for line in incident.evidence.lines[: TICKET_LINES - 2 - len(text)]]
+    return "\n".join([*(rendered(rules, line, 2 * SENTENCE) for line in text), "```", *stack, "```"])
+
+
+def _code(text: str, limit: int = LINE) -> str:
+    """One line as code, in which Markdown means nothing."""
+    return "`" + tidy(text, limit).replace("`", "'") + "`"

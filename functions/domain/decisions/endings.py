@@ -198,6 +198,7 @@ def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, chann
         runbook=incident.runbook,
         nonce=card_input.healthy_url.rpartition("#")[2],
         subjects=tuple(state.subject for state in incident.queues if state.subject),
+        places=incident.places,
     )
 
 

@@ -3,10 +3,11 @@ The restart waits for the end of the evidence run, but never longer than `within
 on: at worst without evidence, and with the reason. After the wait the queues are read again.
 
 The second opinion is what the job says of the application on each host that holds messages (docs/evidence.md). Silence changes
-nothing."""
+nothing. The place where the application hangs comes from the same job: it is shown and counted, and is never an opinion."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 from msgspec.structs import replace
 
@@ -16,14 +17,15 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.health.looks import Judgement
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Collect, Decision, EvidenceStarted, Keep, Kind
-from functions.domain.model.incidents import Evidence, EvidenceRun, Incident, Opinion
+from functions.domain.model.incidents import Evidence, EvidenceRun, Incident, Opinion, Place
 from functions.domain.model.observations import EVIDENCE, EvidenceReading, NodeOutput, Observation, Unknown
 from functions.domain.texts.words import choose_lines, worded
 from functions.runtime.text import Phrase, Text, join, named
 
-REASON = 200  # characters of an opinion's reason
+REASON = 200  # characters of an opinion's reason, or of a place
 HOSTS = 4  # that are looked at, each by a run of its own
 OPINIONS_KEPT = 20
+PLACES = 4  # of an incident
 LOOK_S = 3.0  # how often Unstick checks whether the run has ended
 
 
@@ -94,7 +96,9 @@ def check_evidence(turn: Turn) -> None:
         runs = tuple(replace(run, execution=reading.execution or run.execution) for run, reading in pairs)
         return turn.change(evidence=replace(evidence, runs=runs), due=due)
     evidence = with_readings(evidence, readings, turn.at)
-    turn.change(evidence=evidence)
+    hosts = {holder.host for state in turn.incident.queues for holder in state.holders}
+    held = tuple(place for place in evidence.places if place.host in hosts)  # nodes may have other names than connections
+    turn.change(evidence=replace(evidence, places=held or evidence.places))
     job = turn.runbook.evidence
     if job is not None and job.opinion:
         given = [
@@ -121,7 +125,9 @@ def with_readings(evidence: Evidence, readings: tuple[EvidenceReading, ...], now
     pairs = zip(evidence.runs, (*readings, *[EvidenceReading()] * len(evidence.runs)), strict=False)
     runs = tuple(_with_reading(run, evidence, reading, now) for run, reading in pairs)
     missing = evidence.missing or (join(run.missing for run in runs) if all(run.missing for run in runs) else "")
-    return replace(evidence, runs=runs, lines=lines, missing=missing)
+    found = [read_places(reading.output or (), run.tag, run.host) for run, reading in zip(runs, readings, strict=False)]
+    places = tuple(place for places in found for place in places[:1]) + tuple(place for places in found for place in places[1:])
+    return replace(evidence, runs=runs, lines=lines, missing=missing, places=places[:PLACES])
 
 
 def _with_reading(run: EvidenceRun, evidence: Evidence, reading: EvidenceReading, now: float) -> EvidenceRun:
@@ -156,15 +162,37 @@ def without_evidence_runs(seen: Observation) -> Observation:
 def read_opinions(run: EvidenceRun, reading: EvidenceReading) -> list[Opinion]:
     """The opinion of each node: its only such line, and its last one. Whoever publishes messages, or writes into another system,
     can put a line into the output, but doesn't know the tag."""
-    line = re.compile(rf"unstick {re.escape(run.tag)} (healthy|stuck)(?: (.*))?")
-    output, opinions = reading.output or (), []
-    for node in () if run.missing else output:
-        said = [text.strip() for text in node.text.split("\n") if text.strip()]
-        matches = [match for text in said if (match := line.fullmatch(text))]
-        if len(matches) == 1 and line.fullmatch(said[-1]):
-            where = run.host if run.host and len(output) == 1 else node.node
+    form = _opinion_of(run.tag)
+    opinions = []
+    for where, said in _split(() if run.missing else reading.output or (), run.host):
+        matches = [match for text in said if (match := form.fullmatch(text))]
+        if len(matches) == 1 and form.fullmatch(said[-1]):
             opinions.append(Opinion(where, matches[0][1] == "healthy", (matches[0][2] or "")[:REASON]))
     return opinions
+
+
+def read_places(output: tuple[NodeOutput, ...], tag: str, host: str) -> tuple[Place, ...]:
+    """Where the application hangs, at most four places, the first ones of each node first. They are a node's last lines, before
+    its opinion; where such a line stands elsewhere too, none of that node counts."""
+    form = re.compile(rf"unstick {re.escape(tag)} at ([\w./<>$@-]+, [\w./<>$@-]+, line \d+(?:, .*)?)")
+    places: list[tuple[int, Place]] = []
+    for where, said in _split(output, host):
+        lines = said[:-1] if said and _opinion_of(tag).fullmatch(said[-1]) else said
+        found = [Place(where, match[1][:REASON]) for text in lines if (match := form.fullmatch(text))]
+        if all(map(form.fullmatch, lines[len(lines) - len(found) :])):
+            places += enumerate(found)
+    return tuple(place for _, place in sorted(places, key=itemgetter(0))[:PLACES])
+
+
+def _opinion_of(tag: str) -> re.Pattern[str]:
+    return re.compile(rf"unstick {re.escape(tag)} (healthy|stuck)(?: (.*))?")
+
+
+def _split(output: tuple[NodeOutput, ...], host: str) -> Iterator[tuple[str, list[str]]]:
+    """The lines of each node, under its host where the run was limited to one, otherwise under its name."""
+    for node in output:
+        lines = [text.strip() for text in node.text.split("\n") if text.strip()]
+        yield host if host and len(output) == 1 else node.node, lines
 
 
 def join_nodes(output: Iterable[NodeOutput]) -> str:

@@ -328,7 +328,7 @@ class Turn:
         """The card of the incident, by default the open one."""
         incident = incident or self.incident
         runbook, target = self.rules.runbooks.get(incident.runbook), self.document.target
-        return CardInput(kind, self.at, runbook, target, incident, reason, detail)
+        return CardInput(kind, self.at, runbook, target, incident, reason, detail, outcomes=self.document.outcomes)
 
     def answer(self, action: Action, reason: Reason | None, about: Incident | None = None) -> None:
         """Answer Grafana. `about`: the incident as the answer shows it, by default the open one."""

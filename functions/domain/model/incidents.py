@@ -155,6 +155,18 @@ class EvidenceRun(Struct, frozen=True):
     missing: Phrase = ""  # why it brought nothing
 
 
+class Place(Struct, frozen=True):
+    """Where the application hangs on one node, as an evidence job read it. It is shown and counted, and decides nothing."""
+
+    host: str  # as an opinion's
+    text: str  # FILE, FUNCTION, line N[, called by FILE, FUNCTION][, in LIBRARY CALL][, waits for X]
+
+    @property
+    def spot(self) -> str:
+        """File and function, by which places are the same: a release moves lines, and DNS moves addresses."""
+        return " ".join(self.text.split(", ")[:2])
+
+
 class Evidence(Struct, frozen=True):
     options: Mapping[str, str] = field(default_factory=dict)  # rendered from the labels of the alert that opened the incident
     asked_at: float | None = None  # when its runs were ordered, which happens once
@@ -162,6 +174,7 @@ class Evidence(Struct, frozen=True):
     runs: tuple[EvidenceRun, ...] = ()  # one for each host that holds messages, four at most; or a single one without a host
     lines: tuple[str, ...] = ()  # the lines that cards show. The whole output is in the archive, as evidence/ID.txt.
     missing: Phrase = ""  # why there is no evidence
+    places: tuple[Place, ...] = ()  # where the application hangs
 
     @property
     def execution(self) -> Execution | None:
@@ -241,6 +254,11 @@ class Incident(Struct, frozen=True):
         return tuple({execution.id: execution for execution in (*tried, self.execution) if execution is not None}.values())
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it hangs, or hung; empty if that isn't known."""
+        return self.evidence.places if self.evidence else ()
+
+    @property
     def is_suspicion(self) -> bool:
         """Whether it is still only suspected: no other alert joined, nothing was started, nobody was notified."""
         suspected = bool(self.triggers) and all(trigger.suspicion for trigger in self.triggers)
@@ -261,6 +279,7 @@ class Outcome(Struct, frozen=True):
     runbook: str = ""
     nonce: str = ""  # of the link with which somebody says that it was healthy
     subjects: tuple[Subject, ...] = ()  # what stood still
+    places: tuple[Place, ...] = ()  # where it hung
 
     @property
     def settles(self) -> bool:

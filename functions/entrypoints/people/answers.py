@@ -102,9 +102,10 @@ def _to_question(ports: Adapters, document: Document, nonce: str) -> CardInput |
         trigger = next(iter(outcome.triggers), None)
         return CardInput(CardKind.RECOVERED, outcome.at, runbook, target, trigger=trigger, healthy_url=link)
     if escalation is None or action != ACKNOWLEDGE:
-        asked = CardInput(CardKind.HELD, now, runbook, target, incident, approve_url=link)
+        asked = CardInput(CardKind.HELD, now, runbook, target, incident, approve_url=link, outcomes=document.outcomes)
         return replace(asked, reason=asked.shown.reason, detail=asked.shown.detail)
     reminder = CardInput(CardKind.ESCALATED_AGAIN, now, runbook, target, escalation=escalation, acknowledge_url=link)
+    reminder = replace(reminder, outcomes=document.outcomes)
     outcome = document.find_outcome(escalation.incident)
     if outcome is None:
         return reminder

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from functions.application import history, signing
 from functions.bootstrap import Adapters
+from functions.domain.cards import incident as story
 from functions.domain.cards.content import Content, render, tidy
 from functions.domain.cards.facts import PAGE_ID, QUEUE_NAME, QUEUES_SHOWN, say_curve
-from functions.domain.cards.incident import KINDS, Curve, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.decisions.waiting import APPROVAL_S
 from functions.domain.model.cards import CardKind
@@ -58,6 +58,11 @@ LABELS: Mapping[str, Text] = {
     "runs": Text("Restarts"),
     "failed": Text("({count} failed)"),
     "began": Text("Began"),
+    "hangs_at": Text("Hangs at"),
+    "ticket": Text("Ticket for the developers"),
+    "copy_ticket": Text("Copy the ticket"),
+    "codes": Text("Runbook {runbook}, reason code {reason}."),
+    "copied": Text("Copied"),
     "none": Text("No incident."),
     "older": Text("Older ones: `unstick status --days` lists them, and `unstick incident ID` shows each."),
     "zone": Text("Times are in {zone}."),
@@ -142,21 +147,25 @@ def _show_one(ports: Adapters, incident: str, known: Request | None) -> Response
         more["to_all"] = "../" * (incident.count("/") + 1) + "incidents"
     if record is None:
         return _refuse(ports, 404, **more)
-    shown = compose_with_answers(to_card_input(record, ports.rules, ports.now()), ports.rules)
+    card_input = story.to_card_input(record, ports.rules, ports.now())
+    shown = compose_with_answers(card_input, ports.rules)
+    more["codes"] = LABELS["codes"].fill(runbook=tidy(record.incident.runbook), reason=card_input.reason or "–")
+    if ticket := story.write_ticket(record, ports.rules, ports.now()):
+        more |= {"ticket": ticket, "script": "copy.js"}
     until = max(shown.nonce_until, ports.now() + APPROVAL_S if record.outcome is None else 0.0)
     if known and record.target and shown.nonce and ports.now() < until:
         person = identify(known, ports.config)
         if person.verified or _is_signed_in(known, ports):
             token = ports.sign_approval(record.target.key, shown.nonce, until)
             more |= {"token": token, "person": person, "action": "../approve/"}
-    starts = find_starts(record.incident)
+    starts = story.find_starts(record.incident)
     queues = [state for state in record.incident.queues[:QUEUES_SHOWN] if len(state.curve) > 1]
     captions = [named(tidy(state.queue.name, QUEUE_NAME), say_curve(state.curve)) for state in queues]
-    curves = [Curve(state.curve, starts) for state in queues]
-    drawn = [(caption, curve, Markup(draw_curve(curve))) for caption, curve in zip(captions, curves, strict=True)]  # noqa: S704
-    timeline = tell(record.incident, record.outcome)
+    curves = [story.Curve(state.curve, starts) for state in queues]
+    drawn = [(caption, curve, Markup(story.draw_curve(curve))) for caption, curve in zip(captions, curves, strict=True)]  # noqa: S704
+    timeline = story.tell(record.incident, record.outcome)
     bare = replace(shown, evidence=())  # the timeline has it
-    return show_card(ports.rules, bare, wide=True, curves=drawn, timeline=timeline, kinds=KINDS, **more)
+    return show_card(ports.rules, bare, wide=True, curves=drawn, timeline=timeline, kinds=story.KINDS, **more)
 
 
 def _show_all(ports: Adapters, *, below: bool) -> Response:
@@ -170,6 +179,6 @@ def _show_all(ports: Adapters, *, below: bool) -> Response:
     if newest.broken:
         text = Text("{count} record could not be read.", "{count} records could not be read.")
         notes.append(text.fill(count=len(newest.broken)))
-    rows = sort_rows([*(to_row(record, rules, now) for record in opened), *newest.kept])
+    rows = story.sort_rows([*(story.to_row(record, rules, now) for record in opened), *newest.kept])
     shown = {"rows": rows, "notes": notes, "has_older": newest.archived > newest.read, "root": "" if below else "incidents/"}
     return render_page("incidents.html", rules, LABELS["title"], wide=True, own=LABELS, **shown), 200, {**headers_of()}

@@ -117,10 +117,10 @@ def pressed_by(person: Person, typed: str) -> Phrase:
 
 
 def show_card(rules: Rules, card: Card, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
-    """A card as a page. `more`: what the page adds to it (templates/card.html)."""
+    """A card as a page. `more`: what the page adds to it (templates/card.html), with the `script` that it runs if it does."""
     links = tuple((label, url) for label, url in card.links if not _is_of_this_page(card, url))
     page = render_page("card.html", rules, card.headline, card=card, links=links, **more)
-    return page, status, {**headers_of(), **(headers or {})}
+    return page, status, {**headers_of(more.get("script", "")), **(headers or {})}
 
 
 def _is_of_this_page(card: Card, url: str) -> bool:

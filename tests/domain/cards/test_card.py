@@ -14,7 +14,7 @@ from functions.domain.cards.content import CardInput
 from functions.domain.health.recovery import SAME_AGAIN
 from functions.domain.model.cards import Card
 from functions.domain.model.codes import ASKED, Mode, Phase, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt
+from functions.domain.model.incidents import AfterRestart, AlertRef, Evidence, Incident, PastAttempt, Place
 from functions.domain.model.observations import Holder
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import REASONS
@@ -22,7 +22,9 @@ from functions.runtime.text import Text, in_language
 from tests.support.worlds.example_stories import (
     APPROVE,
     ENDED,
+    EVIDENCE,
     EXAMPLES,
+    HUNG,
     INCIDENT,
     NOW,
     RUNBOOK,
@@ -61,6 +63,7 @@ def test_each_card_begins_with_its_urgency_gives_one_advice_and_names_its_incide
     """Urgency shows without any colour; at most one sentence says what to do, and it comes first; people say the id to others."""
     card = compose(EXAMPLES[name], rules(language))
     if EXAMPLES[name].incident or EXAMPLES[name].escalation:
+        assert "mail-delivery" not in dict(card.facts).values(), "target and runbook are in the headline"
         assert dict(card.facts)["Incident" if language == "en" else "インシデント"] == card.incident == "7f3a9c21"
     own = {"paused": ("PAUSED: ", "一時停止中："), "acknowledged": ("Taken: ", "対応中："), "declined": ("Declined: ", "却下：")}
     own["held-observe-only"] = ("NO RESTART: ", "再起動なし：")
@@ -169,7 +172,32 @@ def test_every_hold_says_why_and_what_to_do(reason: Reason, language: str):
     assert any("the exact detail" in text for text in card.text)
     todo = in_language(language, Text("What to do: {todo}", todo=explained.todo), runner="Rundeck")
     assert card.urgency == "fine" or todo in card.text
-    assert (in_language(language, Text("Reason code")), reason.value) in card.facts
+
+
+WORKER, AGAIN_AT = (
+    EVIDENCE.places[0].text,
+    replace(EXAMPLES["escalated-again"], outcomes=(replace(HUNG[0], incident="7f3a9c21"),)),
+)
+TWO = Evidence(places=(*EVIDENCE.places, Place("w-8", "stock.py, reserve, line 7")))
+ON_TWO = replace(EXAMPLES["started"], incident=replace(INCIDENT, evidence=TWO))
+
+
+@pytest.mark.parametrize(
+    ("card_input", "facts"),
+    [
+        (EXAMPLES["started-evidence"], [("Hangs at", f"{WORKER}; as in 6 of the last 7 incidents")]),
+        (replace(EXAMPLES["recovered-one"], outcomes=HUNG[:1]), [("Hung at", f"{WORKER}; as in the last incident")]),
+        (replace(EXAMPLES["started-evidence"], outcomes=HUNG[3:4]), [("Hangs at", WORKER)]),
+        (ON_TWO, [("Hangs at", f"10.0.3.7: {WORKER}"), ("", "w-8: stock.py, reserve, line 7")]),
+        (AGAIN_AT, [("Hangs at", WORKER)]),
+        (replace(ON_TWO, kind="held", reason=Reason.SYMPTOM_GONE), []),
+    ],
+    ids=["running", "recovered", "no place before", "two hosts", "reminder", "healthy"],
+)
+def test_the_place_where_it_hangs_comes_first(card_input: CardInput, facts: list[tuple[str, str]]):
+    """With its host if there are several, and how many of the last incidents hung there."""
+    shown = list(compose(card_input, rules()).facts)
+    assert (shown[: len(facts)], shown[len(facts)][0] in ("Hangs at", "")) == (facts, False)
 
 
 def test_the_first_of_many_are_shown_and_the_others_counted():
@@ -232,7 +260,8 @@ def test_of_several_queues_the_deepest_curve_is_shown():
         assert composed("recovered-moving", queues=queues).headline.endswith("1,845 messages left")
 
 
-LITERAL = ("アラート", "アラート（未検証）", "時刻", "理由コード", "判断を確定する設定")  # the last is a line of unstick.yaml
+LITERAL = ("アラート", "アラート（未検証）", "時刻", "停止箇所", "停止していた箇所", "判断を確定する設定")
+"""Labels of what isn't ours; of the last it is a line of unstick.yaml."""
 
 
 def test_japanese_is_set_as_japanese():

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.cards import card, facts
+from functions.domain.cards import card, facts, incident
 from functions.domain.cards.incident import Curve, Record, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
 from functions.domain.model.cards import Card
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
@@ -21,7 +21,7 @@ from functions.domain.model.incidents import (
     PastAttempt,
 )
 from functions.domain.model.observations import Execution, QueueSnapshot
-from tests.support.worlds.example_stories import EXAMPLES, NASTY, NOW, TARGET, hostile, rules
+from tests.support.worlds.example_stories import EVIDENCE, EXAMPLES, HUNG, LONG, NASTY, NOW, TARGET, hostile, rules
 from tests.support.worlds.scenes import change
 
 HOUR_S = 3600.0
@@ -173,3 +173,49 @@ def test_the_curve_marks_each_restart():
     assert drawn.count('class="mark"') == 2
     assert str(facts.say_curve(depths)) == "224 → 615 (peak 615) in 8 min 9 s"
     assert {draw_curve(Curve(few)) or facts.to_bars(few) or facts.say_curve(few) for few in ((), depths[:1])} == {""}
+
+
+def ticket_of(told: Record, text: str = "", **changes: Any) -> str:
+    """Its ticket, with this place in its evidence."""
+    places = (replace(EVIDENCE.places[0], text=text),) if text else EVIDENCE.places
+    evidence = replace(EVIDENCE, places=places, **changes)
+    return incident.write_ticket(replace(told, incident=replace(told.incident, evidence=evidence)), rules(), NOW)
+
+
+def test_the_ticket_is_for_the_developers():
+    """What hangs where, what was measured, how often and since when, what certainly helps, and the stack."""
+    proved = "Proved: a consumer holds as many messages as it may, and does nothing with them"
+    assert ticket_of(replace(known("recovered-one", Ending.RECOVERED), outcomes=HUNG)).splitlines() == [
+        "# `service=mail-delivery` hangs at `mail_worker.py deliver, waits for 10.0.3.9:25`",
+        f"- On `10.0.3.7`: `{EVIDENCE.places[0].text}`",
+        f"- Measured: `Queue: mail.outgoing: 1 → 0 messages, 3 consumers; {proved}; Firing for: 1 min 36 s`",
+        "- 7 of 8 incidents hung there, the first on 2026-11-17; this one is `i`",
+        "- To do: give this call a time limit, `smtplib.SMTP(timeout=...)`",
+        *("```", *(line.strip() for line in EVIDENCE.lines), "```"),
+    ]
+    assert incident.write_ticket(known("started"), rules(), NOW) == "", "no place is known"
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("in psycopg.Connection.execute, waits for [2001:db8::1]:5432", ["connect(options='-c statement_timeout=...')"]),
+        ("in java.net.Socket$SocketInputStream.read, waits for 10.0.3.9:1", ["setSoTimeout(...)"]),
+        ("in requests.get, waits for 10.0.3.9:80, again and again", []),
+        ("in threading.Lock.acquire, waits for a lock", []),
+        ("waits for CPU, moving", []),
+    ],
+)
+def test_the_ticket_advises_what_is_certain(text: str, limit: list[str]):
+    """Where the library's parameter is known, and one call waited; never how to leave a loop or a deadlock."""
+    ticket = ticket_of(known("recovered-one"), f"a.py, b, line 1, {text}")
+    assert re.findall("give this call a time limit, `(.*)`$", ticket, re.MULTILINE) == limit
+
+
+def test_a_ticket_has_fifteen_lines_at_most_and_no_markup_of_strangers():
+    """Whatever a job, a queue or a connection is called: what others wrote is code."""
+    card_input = hostile(EXAMPLES["recovered-one"])
+    few = replace(card_input.incident, triggers=(), queues=card_input.incident.queues[:2])
+    ticket = ticket_of(Record(card_input.target, few), f"a.py, b, line 1, in smtplib.SMTP, waits for {LONG}", lines=(LONG,) * 12)
+    assert (len(ticket.splitlines()), NASTY in ticket) == (15, False)
+    assert "<" not in re.sub("`[^`]*`", "", re.sub("(?s)\n```.*```", "", ticket))

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.evidence import REASON, join_nodes, read_opinions, with_readings, without_evidence_runs
+from functions.domain.decisions.evidence import (
+    REASON,
+    join_nodes,
+    read_opinions,
+    read_places,
+    with_readings,
+    without_evidence_runs,
+)
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.events import Collect, EvidenceStarted, Start
-from functions.domain.model.incidents import Document, Evidence, EvidenceRun, Opinion
-from functions.domain.model.observations import EvidenceReading, Execution, NodeOutput, Pause
+from functions.domain.model.incidents import Document, Evidence, EvidenceRun, Opinion, Place
+from functions.domain.model.observations import EvidenceReading, Execution, Holder, NodeOutput, Pause
 from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
     NOW,
@@ -182,3 +191,46 @@ def test_who_does_not_know_the_attempt_forges_no_opinion(line):
     """A publisher put a line break into Celery's task id, and the job printed it."""
     reading = EvidenceReading(ENDED, (NodeOutput("worker-1", f"state\n{line}"),))
     assert read_opinions(EvidenceRun(TAG, "10.0.3.7"), reading) == []
+    place = re.sub("(healthy|stuck)", "at a.py, b, line 1", line)
+    assert read_places((NodeOutput("worker-1", f"state\n{place}"),), TAG, "10.0.3.7") == ()
+
+
+DELIVER = "causes.py, deliver, line 10, called by causes.py, handle, in smtplib.SMTP.getreply, waits for 10.0.3.9:25"
+AT, AT_OTHER = f"unstick {TAG} at {DELIVER}", f"unstick {TAG} at stock.py, reserve, line 7"
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (f">> a\n{AT}\r\n\n", [DELIVER]),
+        (f"{AT}\n{STUCK} x", [DELIVER]),
+        (f"{AT}\n{AT_OTHER}\n{HEALTHY}", [DELIVER, "stock.py, reserve, line 7"]),
+        (f"{AT}\n" * 5, [DELIVER] * 4),
+        (f"{AT}{'x' * 300}", [f"{DELIVER}{'x' * 300}"[:REASON]]),
+        (f"{AT}\nstate\n{AT_OTHER}", []),
+        (f"{AT}\nmore", []),
+        (f"{AT}\n{STUCK}\n{STUCK}", []),
+        (f"unstick {TAG} at causes.py, line 10", []),
+        (f"unstick {TAG} at cau ses.py, deliver, line 10", []),
+        (f"{STUCK} {AT}", []),
+        ("", []),
+    ],
+)
+def test_places_are_the_last_lines_of_a_node_and_name_the_attempt(text, places):
+    """Only an opinion may follow them. Each node's first place comes before the other places of any."""
+    node, other = NodeOutput("worker-1", text), NodeOutput("worker-2", AT_OTHER)
+    assert [place.text for place in read_places((node,), TAG, "10.0.3.7")] == places
+    assert {place.host for place in read_places((node,), TAG, "10.0.3.7")} <= {"10.0.3.7"}
+    both = read_places((node, other), TAG, "10.0.3.7")
+    assert both[: len(places[:1]) + 1] == (*(Place("worker-1", one) for one in places[:1]), Place("worker-2", AT_OTHER[-25:]))
+
+
+@pytest.mark.parametrize(("names", "count"), [(("worker-1", "worker-2"), 2), (("10.0.0.7", "10.0.0.8"), 1)])
+def test_a_place_is_kept_and_is_no_opinion(names, count):
+    """Where nodes are named as connections are, only that of the holder's host; a failed run's counts too."""
+    nodes = tuple(NodeOutput(name, f"{line}\n{STUCK} x") for name, line in zip(names, (AT, AT_OTHER), strict=True))
+    state = replace(incident().queues[0], holders=(Holder("10.0.0.7", "mail-2"),))
+    collecting = document(incident(Phase.COLLECTING, evidence=COLLECTED, queues=(state,)))
+    looked = replace(seen(), evidence=(EvidenceReading(FAILED, nodes),))
+    kept = woken(collecting, NOW + 5, looked, with_rules=rules(book())).document.incident
+    assert kept.places == (Place(names[0], DELIVER), Place(names[1], "stock.py, reserve, line 7"))[:count]

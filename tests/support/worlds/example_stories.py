@@ -12,7 +12,7 @@ from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import Target
 from functions.domain.model.cards import Card
-from functions.domain.model.codes import Mode, Phase, Proof, Reason, Verdict
+from functions.domain.model.codes import Ending, Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import (
     AfterRestart,
     AlertRef,
@@ -21,7 +21,9 @@ from functions.domain.model.incidents import (
     Evidence,
     EvidenceRun,
     Incident,
+    Outcome,
     PastAttempt,
+    Place,
     QueueState,
 )
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot, QueueStalls, Stall, StallKind
@@ -171,15 +173,22 @@ TAIL = (
 )  # fmt: skip
 
 
+CALLED = "called by mail_worker.py, on_message"
 EVIDENCE = Evidence(
     runs=(EvidenceRun("7f3a9c21.evidence-0", execution=replace(
         RUNNING, id="1846", url=RUNNING.url.replace("1847", "1846"), status="succeeded", runner_ended_at=NOW + RUNNER_AHEAD_S
     )),),
     lines=(
-        'Thread 71 (idle): "MainThread"', "read_reply (smtp.py:41)", "deliver (mail_worker.py:112)",
-        "on_message (mail_worker.py:58)", "main (mail_worker.py:23)",
+        "process 71, thread 71: still", "  readinto, socket.py, line 706", "  getreply, smtplib.py, line 398",
+        "  deliver, mail_worker.py, line 112", "  on_message, mail_worker.py, line 58", "  main, mail_worker.py, line 23",
     ),
+    places=(Place("10.0.3.7", f"mail_worker.py, deliver, line 112, {CALLED}, in smtplib.SMTP.getreply, waits for 10.0.3.9:25"),),
 )  # fmt: skip
+HUNG = tuple(
+    Outcome(f"i{days}", Ending.RECOVERED, None, NOW - days * 86400.0, (), restarts=1, places=EVIDENCE.places if days != 4 else ())
+    for days in range(1, 8)
+)
+"""The target's last incidents: of one no place is known."""
 
 
 def rules(language: str = "en") -> Rules:
@@ -236,7 +245,7 @@ HANDED_OVER = Escalation("7f3a9c21", RUNBOOK.name, NOW, due=NOW + 1800, queues=(
 
 EXAMPLES: dict[str, CardInput] = {
     "started": CardInput("started", NOW, RUNBOOK, TARGET, INCIDENT),
-    "started-evidence": CardInput("started", NOW, RUNBOOK, TARGET, replace(INCIDENT, evidence=EVIDENCE)),
+    "started-evidence": CardInput("started", NOW, RUNBOOK, TARGET, replace(INCIDENT, evidence=EVIDENCE), outcomes=HUNG),
     "adopted": CardInput("started", NOW, RUNBOOK, TARGET, ADOPTED),
     "held-restart-refused": held(
         Reason.RESTART_REFUSED,
@@ -260,6 +269,7 @@ EXAMPLES: dict[str, CardInput] = {
     "recovered": _verifying("recovered", RECOVERS),
     "recovered-one": replace(
         _verifying("recovered", ONE_RECOVERS),
+        outcomes=HUNG,
         incident=ONE_RECOVERS.incident(
             Phase.VERIFYING,
             holder_host="10.0.3.7",
@@ -337,7 +347,14 @@ def hostile(card_input: CardInput) -> CardInput:
     incident = change(
         card_input.incident or INCIDENT,
         id=LONG,
-        evidence=evidence and replace(evidence, runs=(EvidenceRun(LONG, execution=execution),), lines=(LONG,) * 40, missing=LONG),
+        evidence=evidence
+        and replace(
+            evidence,
+            runs=(EvidenceRun(LONG, execution=execution),),
+            lines=(LONG,) * 40,
+            missing=LONG,
+            places=(Place(LONG, LONG),) * 4,
+        ),
         queues=(watched,) * 40,
         triggers=(trigger,) * 1000,
         execution=execution,
