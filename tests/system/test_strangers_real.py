@@ -157,7 +157,7 @@ def test_each_queue_of_a_target_is_well_by_its_own_runbook(rabbitmq_server: Brok
             assert scene.belied() == []
             beside.restart({})
             scene.fire(other, firing=False)
-            scene.until_card("works again", within_s=75.0)
+            scene.until_card("works again", within_s=120.0)
         finally:
             beside.stop()
 
@@ -176,4 +176,4 @@ def test_a_resolved_notification_is_no_end_of_the_next_hang(rabbitmq_server: Bro
         time.sleep(30.0)
         assert scene.belied() == []
         scene.application.restart({})
-        scene.until_card("works again", within_s=75.0)
+        scene.until_card("works again", within_s=120.0)
