@@ -25,7 +25,7 @@ def say_held(card_input: CardInput) -> Content:
     urgency = REASONS[reason].urgency if reason else "act"
     if card_input.again and reason not in facts.UNHELPED and not card_input.remedy:
         urgency = "watch"
-    if reason is Reason.SYMPTOM_GONE and not is_seen_well(card_input):
+    if reason in (Reason.SYMPTOM_GONE, Reason.NOT_FIRING) and not is_seen_well(card_input):
         urgency = "watch"
     if card_input.approve_url and urgency != "fine" and reason is not Reason.LIKELY_STUCK:
         urgency = "act"
@@ -82,6 +82,7 @@ HEADLINES: Mapping[Reason | None, Text] = {
     Reason.OBSERVE_ONLY: Text("{subject} is stuck; Unstick only observes and would have restarted it"),
     Reason.LIKELY_STUCK: Text("{subject} may hang: restart it?"),
     Reason.SYMPTOM_GONE: Text("{subject} is healthy; nothing was restarted"),
+    Reason.NOT_FIRING: Text("The alert of {subject} is resolved; nothing was restarted"),
     Reason.AWAITING_APPROVAL: Text("{subject} is stuck: approve a restart?"),
     Reason.NO_RUNBOOK: Text("No runbook matches the alert {subject}"),
 }
