@@ -69,9 +69,9 @@ row."""
 Row = tuple[str, int, int | None]
 
 STANDS: dict[str, int] = {
-    "code lines reachable from webhook and verify": 8_009,
-    "code lines of functions/": 11_020,
-    "lines of functions/ without chats, runners and symptoms": 13_806,
+    "code lines reachable from webhook and verify": 8_010,
+    "code lines of functions/": 11_021,
+    "lines of functions/ without chats, runners and symptoms": 13_807,
     "lines of the shipped chats, runners and symptoms": 3_898,
     "lines of tests/": 30_720,
     "lines of testbed/": 4_948,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -13,18 +14,18 @@ from tests.simulation.models import Faults
 from tests.simulation.run import schedule
 
 BATCH = 10
-BATCHES, LONG_BATCHES = 6, 100
-"""60 schedules always, 1,000 in `make test-long`, 100,000 in `make prove`. Batches are small, so that workers share them well."""
+BATCHES, LONG_BATCHES = 2, 30
+"""20 schedules always, 300 in `make test-long`, 100,000 in `make prove`. Batches are small, so that workers share them well."""
 
 VARIANT_SEEDS = 40
 
 
-def _some_are_long(always: int, long: int) -> list[Any]:
-    """Numbers for a parameter, the first few for `make test` and all for `make test-long`."""
-    return [*range(always), *(pytest.param(number, marks=pytest.mark.long) for number in range(always, long))]
+def _some_are_long(always: int, values: Iterable[Any]) -> list[Any]:
+    """Values for a parameter, the first few for `make test` and the others for `make test-long`."""
+    return [value if place < always else pytest.param(value, marks=pytest.mark.long) for place, value in enumerate(values)]
 
 
-@pytest.mark.parametrize("batch", _some_are_long(BATCHES, LONG_BATCHES))
+@pytest.mark.parametrize("batch", _some_are_long(BATCHES, range(LONG_BATCHES)))
 def test_no_schedule_violates_an_invariant(batch: int) -> None:
     """I1 to I5, I9, I10 and I13 hold on every schedule that these seeds draw."""
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
@@ -32,7 +33,7 @@ def test_no_schedule_violates_an_invariant(batch: int) -> None:
         assert not violations, f"replay with `make prove SEED={seed}`: {violations[0]}"
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.what)
+@pytest.mark.parametrize("variant", _some_are_long(3, VARIANTS), ids=lambda variant: variant.what)
 def test_a_broken_variant_is_caught(variant: Variant) -> None:
     """The checker reports a violation of the invariant that the variant breaks; the right code passes on that very schedule."""
     for seed in range(VARIANT_SEEDS):
@@ -62,7 +63,7 @@ TOLD = {
 """What people are told of an application that holds messages on purpose, or hangs."""
 
 
-@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize("kind", _some_are_long(2, TOLD))
 def test_held_is_not_hung(kind: str) -> None:
     """I13: nobody answers, so what keeps messages on purpose is asked about at most, and what is proved is restarted."""
     told = ""
@@ -79,6 +80,7 @@ def test_held_is_not_hung(kind: str) -> None:
     assert ASKED not in told
 
 
+@pytest.mark.long
 def test_what_stalls_by_itself_is_learned() -> None:
     """And left alone in `auto`: of the schedules in which no fault strikes most see all four stalls."""
     learned = []
@@ -106,6 +108,7 @@ def test_the_same_seed_gives_the_same_schedule() -> None:
     assert traces[0] == traces[1]
 
 
+@pytest.mark.long
 def test_schedules_do_what_they_are_for() -> None:
     """Among a hundred schedules there are restarts, refused late starts, escalations, recoveries and holds."""
     missing = {"started", "held", "recovered", "escalated", "bundle"}
