@@ -14,8 +14,8 @@ from tests.simulation.models import Faults
 from tests.simulation.run import schedule
 
 BATCH = 10
-BATCHES, LONG_BATCHES = 2, 30
-"""20 schedules always, 300 in `make test-long`, 100,000 in `make prove`. Batches are small, so that workers share them well."""
+BATCHES, LONG_BATCHES = 2, 6
+"""20 schedules always, 60 in `make test-long`, 100,000 in `make prove`. Batches are small, so that workers share them well."""
 
 VARIANT_SEEDS = 40
 

@@ -21,7 +21,7 @@ GETS, CONSUMES = Habit(gets=True, auto_ack=True, work_s=5.0), Habit(work_s=1.0)
 SHOWN_S = 20.0
 """Until RabbitMQ's figures, up to 9 s late, show a hang that is no job of some seconds."""
 BELIED = ("works again", "No action needed")
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.manual, pytest.mark.timeout(300)]
 
 
 @dataclass
