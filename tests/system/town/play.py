@@ -241,11 +241,15 @@ class Card:
         return UNREAD in self.headline
 
 
+SUBJECT = r": (?:Restarting |Nobody has taken |Nothing stands still at |The alert of )?([^\s;:]+)"
+"""The application in a headline, behind its first words."""
+
+
 def read_cards(texts: Sequence[str]) -> dict[str, list[Card]]:
     """By service, in their order."""
     cards: dict[str, list[Card]] = {}
     for text in texts:
-        service = re.search(r"^ +Target +service=(\S+)", text, re.MULTILINE)
+        service = re.search(SUBJECT, text)
         at = re.search(r"^ +Time +(\S+ \S+) UTC", text, re.MULTILINE)
         if service and at:
             seconds = calendar.timegm(time.strptime(at[1], "%Y-%m-%d %H:%M:%S"))

@@ -148,7 +148,7 @@ def test_what_the_broker_dropped_is_told(version, tmp_path):
         assert "a restart may make RabbitMQ drop the messages that are held" in " ".join(card.split())
         unstick.approve(card, "the test")
         outcome = unstick.until(lambda: unstick.outcomes("limited"), within_s=JUDGED_WITHIN_S, what="the outcome")[-1]
-        told = " ".join(unstick.cards("service=limited")[-1].split())
+        told = " ".join(unstick.cards("limited")[-1].split())
     assert "RabbitMQ may have dropped or dead-lettered messages that came back too often" in told
     assert "No action needed" not in told
     assert (outcome["restarts"], len(scene.restarted)) == (1, 1)
