@@ -125,8 +125,10 @@ def with_readings(evidence: Evidence, readings: tuple[EvidenceReading, ...], now
     pairs = zip(evidence.runs, (*readings, *[EvidenceReading()] * len(evidence.runs)), strict=False)
     runs = tuple(_with_reading(run, evidence, reading, now) for run, reading in pairs)
     missing = evidence.missing or (join(run.missing for run in runs) if all(run.missing for run in runs) else "")
-    found = [read_places(reading.output or (), run.tag, run.host) for run, reading in zip(runs, readings, strict=False)]
-    places = tuple(place for places in found for place in places[:1]) + tuple(place for places in found for place in places[1:])
+    places_by_run = [read_places(reading.output or (), run.tag, run.host) for run, reading in zip(runs, readings, strict=False)]
+    places = tuple(place for places in places_by_run for place in places[:1]) + tuple(
+        place for places in places_by_run for place in places[1:]
+    )
     return replace(evidence, runs=runs, lines=lines, missing=missing, places=places[:PLACES])
 
 
@@ -178,9 +180,9 @@ def read_places(output: tuple[NodeOutput, ...], tag: str, host: str) -> tuple[Pl
     places: list[tuple[int, Place]] = []
     for where, said in _split(output, host):
         lines = said[:-1] if said and _opinion_of(tag).fullmatch(said[-1]) else said
-        found = [Place(where, match[1][:REASON]) for text in lines if (match := form.fullmatch(text))]
-        if all(map(form.fullmatch, lines[len(lines) - len(found) :])):
-            places += enumerate(found)
+        of_node = [Place(where, match[1][:REASON]) for text in lines if (match := form.fullmatch(text))]
+        if all(map(form.fullmatch, lines[len(lines) - len(of_node) :])):
+            places += enumerate(of_node)
     return tuple(place for _, place in sorted(places, key=itemgetter(0))[:PLACES])
 
 

@@ -170,14 +170,13 @@ def likely_stuck(context: GuardContext) -> Decision | None:
     likely = _select(judged, Health.LIKELY)
     if context.runbook.mode is Mode.OBSERVE or not likely or _select(judged, Health.ILL):
         return None
-    if all(_was_asked(context, subject) for subject, _ in context.list_subjects() if not subject.proved):
+    if all(_was_asked(context, subject, state) for subject, state in context.list_subjects() if not subject.proved):
         return hold(Reason.LIKELY_STUCK, _say(likely), tell=context.between)
     return Decision(Kind.ASK if context.rules.can_ask else Kind.HOLD, Reason.LIKELY_STUCK, _say(likely))
 
 
-def _was_asked(context: GuardContext, subject: Subject) -> bool:
+def _was_asked(context: GuardContext, subject: Subject, state: QueueState) -> bool:
     """Whether another incident asked about this standstill; where its known stalls exceed the deadline, about the queue today."""
-    state = next(state for state in context.incident.queues if state.queue.key == subject.queue)
     learned, symptom = context.document.stalls.get(subject.queue), context.runbook_of(state).symptom
     told = context.document.list_told(subject)
     if learned is not None and learned.deadline_s(subject.kind) > symptom.for_at_most_s:

@@ -65,7 +65,8 @@ def _may_ask(turn: Turn, decision: Decision) -> bool:
 
 
 def _wait(turn: Turn, decision: Decision) -> None:
-    again = turn.at + min(max(decision.again_in_s or 0.0, 1.0), LOOK_AT_MOST_S if _is_young(turn.at, turn.incident) else LOOK_S)
+    most_s = LOOK_AT_MOST_S if turn.at - turn.incident.began_at < LONG_S else LOOK_S
+    again = turn.at + min(max(decision.again_in_s or 0.0, 1.0), most_s)
     if decision.reason is not None and (known := ends_at(turn, decision)) is not None:
         turn.change(found={**turn.incident.found, decision.reason: known})
     deadline = deadline_of(turn.incident, turn.runbook)
@@ -81,10 +82,6 @@ def _wait(turn: Turn, decision: Decision) -> None:
     turn.answer(Action.HELD, decision.reason)
 
 
-def _is_young(now: float, incident: Incident) -> bool:
-    return now - incident.began_at < LONG_S
-
-
 def ends_at(turn: Turn, decision: Decision) -> float | None:
     """When a hold ends whose end is known: it doesn't escalate before."""
     run = decision.execution
@@ -97,10 +94,10 @@ def note_found(turn: Turn, reason: Reason | None) -> None:
     """Note the first look that found this reason, for its deadline. Time in which Unstick was away doesn't count."""
     away_s = max(turn.at - turn.incident.due, 0.0)
     away_s = away_s if away_s > AWAY_S else 0.0
-    found = {known: at + away_s for known, at in turn.incident.found.items()}
+    first_looks = {known: at + away_s for known, at in turn.incident.found.items()}
     if reason is not None:
-        found.setdefault(reason, turn.at)
-    turn.change(found=found)
+        first_looks.setdefault(reason, turn.at)
+    turn.change(found=first_looks)
 
 
 def deadline_of(incident: Incident, runbook: Runbook) -> float:

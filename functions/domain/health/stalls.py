@@ -73,7 +73,7 @@ def _begin(queue: QueueRef, runbook: Runbook, row: Row, snapshot: QueueSnapshot)
     began = Standstill(queue, runbook.name, row.kind, snapshot.at - row.lasted_s, snapshot.at + LOOK_S, snapshot.at)
     if row.channels:
         channel = row.channels[0]
-        work, done = _count_work(channel), _count_done(channel)
+        work, done = _count_work(channel), channel.finished
         return replace(began, channel=channel.id, connected_at=channel.connected_at, work=work, done=done)
     acks = snapshot.acks or 0
     left = snapshot.published - snapshot.depth - acks if snapshot.published is not None else None
@@ -83,11 +83,6 @@ def _begin(queue: QueueRef, runbook: Runbook, row: Row, snapshot: QueueSnapshot)
 
 def _count_work(channel: Channel) -> int:
     return channel.work[-1][1] if channel.work else 0
-
-
-def _count_done(channel: Channel) -> int:
-    """How many messages it has acknowledged or rejected."""
-    return (_count_work(channel) + channel.counted) // 2 - channel.sure
 
 
 def _digest(snapshot: QueueSnapshot) -> str:
@@ -132,7 +127,7 @@ def _look_at_channel(standstill: Standstill, snapshot: QueueSnapshot) -> Standst
     if _count_work(channel) <= standstill.work:
         return replace(standstill, seen_at=snapshot.at)
     # What it holds may be older than its counters: a message that was delivered just now looks like one that is done.
-    if _count_done(channel) - rise_within(channel.work, RECENT_S) <= standstill.done:
+    if channel.finished - rise_within(channel.work, RECENT_S) <= standstill.done:
         return replace(standstill, due=min(standstill.due, snapshot.at + 2 * RECENT_S))
     return replace(standstill, ended_at=_find_end(standstill, channel.work, snapshot.at))
 

@@ -221,10 +221,6 @@ class Subject(Struct, frozen=True, omit_defaults=True):
     acks: int | None = None  # the queue's counter, where no channel shows that nothing was done
     proved: bool = True
 
-    @property
-    def hosts(self) -> frozenset[str]:
-        return frozenset(channel.host for channel in self.who)
-
     def on_host(self, host: str) -> "Subject | None":
         """The part of it that a restart of this host alone is about."""
         who = tuple(channel for channel in self.who if channel.host == host)
