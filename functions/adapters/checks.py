@@ -38,16 +38,16 @@ def name_evidence(findings: Iterable[Finding], restart: Sequence[Finding]) -> li
 def compare_hosts(
     holder: HolderOption, consumers: frozenset[str], hosts: Collection[str] | None, where: str, remedy: str
 ) -> Finding:
-    """Compare the hosts of a queue's consumers, as `restart.holder` sends one, with those that the runner knows (None: it knows
-    none) and with `allow`: a start for another host goes nowhere. `where`: what says so, as in "the nodes' `hostname` is"."""
+    """Compare the hosts of a queue's consumers, one of which is sent, with those that the runner knows (None: it knows none) and
+    with the option's `allow`: a start for another host goes nowhere. `where`: what says so, as in "the nodes' `hostname` is"."""
     listed = holder.allow if hosts is None else ", ".join(sorted(hosts)) or "not there"
     compared = consumers or hosts or ()
     allowed = [host for host in compared if full_match(holder.allow, host)]
     if lost := sorted(consumers.difference(allowed if hosts is None else hosts)):
         return Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {where} {listed}", remedy)
     if hosts is not None and not allowed:
-        return Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {where} {listed}", remedy)
-    detail = f"{len(allowed)} of {len(compared)} match restart.holder.allow" if compared else f"{where} {listed}"
+        return Finding(HOLDER_HOSTS, False, f"none matches `allow` of {holder.option}: {where} {listed}", remedy)
+    detail = f"{len(allowed)} of {len(compared)} match `allow` of {holder.option}" if compared else f"{where} {listed}"
     hint = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
     return Finding(HOLDER_HOSTS, bool(consumers) or None, detail, hint)
 

@@ -21,7 +21,14 @@ from functions.application.ports import Budget, Chat, Finding, Query
 from functions.bootstrap import Adapters
 from functions.config.settings import Config, File, Named
 from functions.domain.decisions.evidence import make_tag, read_opinions, with_readings
-from functions.domain.decisions.matching import HOLDER_HOST, NotRendered, render_evidence
+from functions.domain.decisions.matching import (
+    HOLDER_HOST,
+    NotRendered,
+    list_host_options,
+    list_hosts,
+    name_host,
+    render_evidence,
+)
 from functions.domain.decisions.step import Queues
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import QueueRef
@@ -42,7 +49,7 @@ CONSUMERS_HOST = re.compile(r"\[?([^\s\]]+?)\]?:\d+ -> ")  # its connection's na
 EVIDENCE_REMEDY = (
     "See its output. Rundeck's role needs `run` on the nodes, and `storage: read` on their keys (infra/rundeck/README.md)."
 )
-DAY_S = 86400.0
+CONSUMERS_S = 10.0
 UNREACHABLE = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
 
 
@@ -109,23 +116,26 @@ def _alert_of(runbook: Runbook, labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_evidence(ports: Adapters, book: Runbook, job: EvidenceJob, labels: Mapping[str, str]) -> list[Finding]:
-    """Run the job and read it as an incident of this alert does where nobody is known to hold a message."""
+    """Run the job and read it as an incident of this alert does, on the host of a consumer of its queue if it takes a host."""
     alert = _alert_of(book, labels)
+    consumers = _list_consumer_hosts(ports, book, alert, CONSUMERS_S) if list_host_options(job) else ()
+    host = next(iter(list_hosts(job, sorted(consumers))), "")
     what, evidence, now = "its job runs and writes something", render_evidence(job, alert), ports.now()
     if evidence.missing:
         refused = Finding(what, False, evidence.missing, "Compare the labels with evidence.allow.")
         return [find_missing(what, [value.replace(HOLDER_HOST, "") for value in job.options.values()], alert) or refused]
     incident = Incident(f"check-{now * 1000:.0f}", Phase.COLLECTING, now, book.name, (), ())
     tag, budget = make_tag(incident.id, "check", 0), Budget(ports, ports.monotonic() + job.within_s + READ_EVIDENCE_S)
-    run = ports.runner.start_evidence(job.job, evidence.options, tag=tag, timeout_s=job.within_s)
-    ordered = replace(evidence, asked_at=now, until=now + job.within_s, runs=(EvidenceRun(tag, execution=run),))
+    run = ports.runner.start_evidence(job.job, name_host(job, evidence.options, host), tag=tag, timeout_s=job.within_s)
+    ordered = replace(evidence, asked_at=now, until=now + job.within_s, runs=(EvidenceRun(tag, host, run),))
     incident = replace(incident, evidence=ordered)
     readings = read_evidence(ports, incident, budget) or ()
     while any(reading.awaited for reading in readings):
         time.sleep(0.5)
         readings = read_evidence(ports, incident, budget) or ()
     evidence = with_readings(ordered, readings, ports.now())
-    detail = ": ".join((str(evidence.missing or f"execution {run.id}"), *evidence.lines[-1:]))
+    where = f"execution {run.id} on {host}" if host else f"execution {run.id}"
+    detail = ": ".join((str(evidence.missing or where), *evidence.lines[-1:]))
     findings = [Finding(what, not evidence.missing, detail, f"{EVIDENCE_REMEDY} {run.url}".rstrip())]
     if job.opinion and not evidence.missing:
         opinions = read_opinions(evidence.runs[0], readings[0])
@@ -220,15 +230,21 @@ def _check_secret(place: str, secret: SecretRef) -> list[Finding]:
 
 
 def _check_runner(ports: Adapters, runbook: Runbook, alert: Mapping[str, str], timeout_s: float) -> list[Finding]:
-    ends, consumers = ports.monotonic() + timeout_s, frozenset[str]()
-    if runbook.restart.holder:
-        adapter = ports.symptoms[runbook.symptom.kind]
-        with suppress(NotRendered):  # the queue comes with the alert
-            (outcome,) = adapter.look_all([Query(adapter.name_queue(runbook.symptom, alert), 0.0)], timeout_s=timeout_s / 2)
-            ids = (outcome.consumer_ids or ()) if isinstance(outcome, QueueSnapshot) else ()
-            consumers = frozenset(host[1] for name in ids if (host := CONSUMERS_HOST.match(name)))
+    ends, evidence = ports.monotonic() + timeout_s, runbook.evidence
+    takes_host = runbook.restart.holder or (evidence and list_host_options(evidence))
+    consumers = _list_consumer_hosts(ports, runbook, alert, timeout_s / 2) if takes_host else frozenset[str]()
     left_s = ends - ports.monotonic()
-    return ports.runner.check(runbook.restart, runbook.evidence, consumers, auto=runbook.mode is Mode.AUTO, timeout_s=left_s)
+    return ports.runner.check(runbook.restart, evidence, consumers, auto=runbook.mode is Mode.AUTO, timeout_s=left_s)
+
+
+def _list_consumer_hosts(ports: Adapters, runbook: Runbook, alert: Mapping[str, str], timeout_s: float) -> frozenset[str]:
+    """The hosts of the queue's consumers; empty if they can't be seen, or if the queue comes with the alert."""
+    adapter = ports.symptoms[runbook.symptom.kind]
+    with suppress(NotRendered):
+        (outcome,) = adapter.look_all([Query(adapter.name_queue(runbook.symptom, alert), 0.0)], timeout_s=timeout_s)
+        ids = (outcome.consumer_ids or ()) if isinstance(outcome, QueueSnapshot) else ()
+        return frozenset(host[1] for name in ids if (host := CONSUMERS_HOST.match(name)))
+    return frozenset()
 
 
 def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:

@@ -144,8 +144,8 @@ EVIDENCE = [
     # how the job is, what it writes, more labels, whether its line and that of its opinion are right, and what the first says
     ({}, "x", {}, None, ..., "missing here: the label shard"),
     ({}, "x", {"shard": "1-"}, False, ..., "option s (from label shard): it does not match its `allow` pattern"),
-    ({}, f"a\n{SURE}", ONE, True, True, "execution 1: unstick"),
-    ({}, STRANGE, ONE, True, None, "execution 1: unstick"),
+    ({}, f"a\n{SURE}", ONE, True, True, "execution 1 on 127.0.0.1: unstick"),
+    ({}, STRANGE, ONE, True, None, "execution 1 on 127.0.0.1: unstick"),
     ({"action": None}, "", ONE, False, ..., "execution 1 wrote nothing"),
     ({}, False, ONE, False, ..., "execution 1 ended as failed: Failed"),
     ({"nodes": "tags: none"}, "x", ONE, False, ..., "execution 1 ended as failed: No matched nodes"),
@@ -159,7 +159,8 @@ def test_evidence_jobs_are_run_if_wanted(
     here: Line, how: dict[str, Any], written: Any, labels: dict[str, str], ok: bool | None, opinion: Any, said: str
 ) -> None:
     """Each once, and read as an incident would; such a run is no restart. Without --run nothing is started."""
-    job = Job(job_id("stack"), options=(Option("q"), Option("s"), Option(INCIDENT)), begins="", guard=False)
+    declared = Option("q"), Option("s"), Option("h", default=".*"), Option(INCIDENT)
+    job = Job(job_id("stack"), options=declared, begins="", guard=False)
     how = {"action": lambda options: written and written.format(tag=options[INCIDENT])} | how
     here.rundeck.state.jobs[job.id] = replace(job, **how)
     options, allow = {"q": "${labels.queue}", "s": "${labels.shard}", "h": "${holder.host}"}, {"q": ".*", "s": "[0-9]", "h": ".*"}
@@ -177,6 +178,7 @@ def test_evidence_jobs_are_run_if_wanted(
     assert [run.job for run in runs] == [job.id] * ("1" in said)
     for run in runs:
         assert run.options[INCIDENT].startswith("check-")
+        assert run.options["h"] == "127.0.0.1", "the host of a consumer of the queue"
         assert Execution("1", "", "", tag=run.options[INCIDENT]).is_evidence
 
 
@@ -234,11 +236,11 @@ def with_holder(here: Line, hostname: str) -> None:
             (),
             "",
             False,
-            "none matches restart.holder.allow: the nodes' `hostname` is 10.0.3.7:2222",
+            "none matches `allow` of host: the nodes' `hostname` is 10.0.3.7:2222",
             "without a port",
         ),
         ("10.0.3.7:2222", MAIL, "", False, "come from 10.0.3.7, the nodes' `hostname` is 10.0.3.7:2222", "without a port"),
-        ("mail-1.example.com", (), "", False, "none matches restart.holder.allow", ""),
+        ("mail-1.example.com", (), "", False, "none matches `allow` of host", ""),
         ("10.0.3.7", MAIL, "viewer", False, "Read Nodes", "unstick.aclpolicy"),
     ],
 )

@@ -78,7 +78,7 @@ def proofs(card_input: CardInput) -> list[Fact]:
         if proof is not None:
             facts.append((Text("Likely") if likely else Text("Proved"), PROOFS[proof]))
     facts += [(Text("Seen before"), stalls) for stalls in dict.fromkeys(queue.stalls for queue in judged) if stalls]
-    facts += [(Text("Against it"), against) for against in dict.fromkeys(queue.doubt.against for queue in judged) if against]
+    facts += [(Text("Against it"), against) for against in dict.fromkeys(queue.against for queue in judged) if against]
     return facts
 
 
@@ -110,12 +110,8 @@ def holders(card_input: CardInput) -> list[Fact]:
         name = tidy(queue.queue.name) if len(card_input.queues) > 1 else ""
         looked_at = queue.curve[-1][0] if queue.curve else card_input.at
         lines += [named(name, held(holder, looked_at)) for holder in queue.holders]
-    return [(Text("Held by"), join(_shorten(lines)))]
-
-
-def _shorten(lines: list[Phrase]) -> list[Phrase]:
-    more = Text("and {count} more", count=len(lines) - HOLDERS_SHOWN)
-    return [*lines[:HOLDERS_SHOWN], more] if len(lines) > HOLDERS_SHOWN else lines
+    more = Text("and {count} more", count=len(lines) - HOLDERS_SHOWN) if len(lines) > HOLDERS_SHOWN else ""
+    return [(Text("Held by"), join((*lines[:HOLDERS_SHOWN], more)))]
 
 
 def held(holder: Holder, at: float) -> Phrase:

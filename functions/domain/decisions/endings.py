@@ -214,6 +214,7 @@ def post_and_record_hold(turn: Turn, card_input: CardInput, incident: Incident, 
 def _to_escalation(turn: Turn, incident: Incident, card_input: CardInput, told: tuple[str, ...]) -> Escalation:
     """Queues that were escalated before stay so: the state of one queue says nothing about the target's others."""
     at, own = turn.at, {state.queue.key for state in incident.queues}
+    queues = (QueueState(q.queue, q.runbook, q.joined_at, subject=q.subject, may_be_gone=q.may_be_gone) for q in incident.queues)
     before, book = turn.document.escalation, card_input.runbook
     earlier = tuple(state for state in before.queues if state.queue.key not in own) if before else ()
     subjects = tuple(state.subject for state in incident.queues if state.subject)
@@ -224,11 +225,7 @@ def _to_escalation(turn: Turn, incident: Incident, card_input: CardInput, told: 
         due=at + (book.verify.every_s if book else LOOK_AT_MOST_S),
         nonce=card_input.acknowledge_url.rpartition("#")[2],
         asked=Asked(at, at + turn.ahead_s, subjects, remind_at=at + REMINDED_EVERY_S),
-        queues=(*map(_forget_looks, incident.queues), *earlier),
+        queues=(*queues, *earlier),
         start_page=incident.start_page,
         channels=tuple(dict.fromkeys((*told, *(before.channels if before and earlier else ())))),
     )
-
-
-def _forget_looks(state: QueueState) -> QueueState:
-    return QueueState(state.queue, state.runbook, state.joined_at, subject=state.subject, may_be_gone=state.may_be_gone)

@@ -123,7 +123,10 @@ def with_readings(evidence: Evidence, readings: tuple[EvidenceReading, ...], now
     """Add what was collected, or why nothing was."""
     lines = choose_lines(join_nodes(output for reading in readings for output in reading.output or ()))
     pairs = zip(evidence.runs, (*readings, *[EvidenceReading()] * len(evidence.runs)), strict=False)
-    runs = tuple(_with_reading(run, evidence, reading, now) for run, reading in pairs)
+    runs = tuple(
+        replace(run, execution=reading.execution or run.execution, missing=_why_missing(run, evidence, reading, now))
+        for run, reading in pairs
+    )
     missing = evidence.missing or (join(run.missing for run in runs) if all(run.missing for run in runs) else "")
     places_by_run = [read_places(reading.output or (), run.tag, run.host) for run, reading in zip(runs, readings, strict=False)]
     places = tuple(place for places in places_by_run for place in places[:1]) + tuple(
@@ -132,13 +135,10 @@ def with_readings(evidence: Evidence, readings: tuple[EvidenceReading, ...], now
     return replace(evidence, runs=runs, lines=lines, missing=missing, places=places[:PLACES])
 
 
-def _with_reading(run: EvidenceRun, evidence: Evidence, reading: EvidenceReading, now: float) -> EvidenceRun:
-    run = replace(run, execution=reading.execution or run.execution)
-    return replace(run, missing=run.missing or _why_missing(run, evidence, reading, now))
-
-
 def _why_missing(run: EvidenceRun, evidence: Evidence, reading: EvidenceReading, now: float) -> Phrase:
-    execution = run.execution
+    execution = reading.execution or run.execution
+    if run.missing:
+        return run.missing
     if reading.problem:
         return named(Text("its run can't be read"), reading.problem)
     if execution is None or not execution.ended:

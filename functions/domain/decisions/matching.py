@@ -156,15 +156,19 @@ def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
 
 def list_hosts(job: EvidenceJob, hosts: Iterable[str]) -> list[str]:
     """Those of these hosts that the job may be limited to, each once. None if it takes no host."""
-    patterns = [job.allow.get(name, "") for name, template in job.options.items() if template == HOLDER_HOST]
+    patterns = [option.allow for option in list_host_options(job)]
     allowed = (host for host in hosts if host and len(host) <= MAX_MATCHED and all(full_match(p, host) for p in patterns))
     return list(dict.fromkeys(allowed)) if patterns else []
 
 
+def list_host_options(job: EvidenceJob) -> list[HolderOption]:
+    """The options that limit the job to one host, as `restart.holder` does a restart."""
+    return [HolderOption(name, job.allow.get(name, "")) for name, value in job.options.items() if value == HOLDER_HOST]
+
+
 def name_host(job: EvidenceJob, options: Mapping[str, str], host: str) -> dict[str, str]:
     """The options with this host in those that take it; without a host they are left out."""
-    named_so = {name: host for name, template in job.options.items() if template == HOLDER_HOST}
-    return {**options, **named_so} if host else dict(options)
+    return {**options, **{option.option: host for option in list_host_options(job)}} if host else dict(options)
 
 
 def find_only_host(holder: HolderOption | None, judged: Iterable[Judgement]) -> str:

@@ -14,12 +14,11 @@ from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import post
 from functions.domain.decisions.turn import GuardContext, Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import Judgement, before_restart, to_subject
-from functions.domain.health.recovery import note_well
 from functions.domain.health.stalls import say_stalls
 from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import UNKNOWN, Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
-from functions.domain.model.incidents import UNCLEAR, Asked, Doubt, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import UNCLEAR, Asked, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
 from functions.runtime.text import Text, join
 
@@ -139,9 +138,7 @@ def _await_well(turn: Turn, decision: Decision) -> None:
 
 
 def _look(turn: Turn, queues: tuple[QueueState, ...], runner_told_at: float) -> tuple[QueueState, ...]:
-    """Whether they are well, by figures that are younger than what people were told, and than the end of their alerts."""
-    since = waiting.since_told(turn, runner_told_at, (trigger.resolved_at for trigger in turn.incident.triggers))
-    return tuple(note_well(turn.patient_runbook_of(state), turn.snapshot_of(state), state, since) for state in queues)
+    return waiting.look_again(turn, queues, runner_told_at, (trigger.resolved_at for trigger in turn.incident.triggers))
 
 
 def defer(turn: Turn, wait_s: float = 0.0) -> None:
@@ -175,10 +172,10 @@ def _note_verdict(turn: Turn, state: QueueState, judged: Judgement) -> QueueStat
     """Note in the queue the verdict that the restart, or the question, rests on."""
     subject = to_subject(state, judged, turn.snapshot_of(state))
     if subject is None:
-        return replace(state, proof=None, doubt=Doubt())
+        return replace(state, proof=None, against="")
     learned, book = turn.document.stalls.get(state.queue.key), turn.runbook_of(state).symptom
     stalls = say_stalls(book, learned, [judged.kind]) if learned else ""
-    return replace(state, proof=judged.proof, subject=subject, stalls=stalls, doubt=Doubt(judged.against))
+    return replace(state, proof=judged.proof, subject=subject, stalls=stalls, against=judged.against)
 
 
 def _note_proof(turn: Turn, state: QueueState, judged: Judgement) -> QueueState:

@@ -194,11 +194,16 @@ def next_look(turn: Turn, asked: Asked, queues: tuple[QueueState, ...], every_s:
     return min(turn.at + wait_s, remind_at)
 
 
-def since_told(turn: Turn, runner_told_at: float, resolved: Iterable[float | None]) -> Since:
-    """How old a look at something that people were told of is: since then, or since its alerts ended."""
+def look_again(
+    turn: Turn, queues: tuple[QueueState, ...], runner_told_at: float, resolved: Iterable[float | None]
+) -> tuple[QueueState, ...]:
+    """Whether they are well, by figures that are younger than what people were told, and than the end of their alerts."""
     ends = [min(at, turn.at) + turn.ahead_s for at in resolved if at is not None]
     age_s = turn.at + turn.ahead_s - max([runner_told_at, *ends]) - turn.clock_error_s
-    return Since(age_s, turn.at, turn.ahead_s, turn.clock_error_s)
+    since = Since(age_s, turn.at, turn.ahead_s, turn.clock_error_s)
+    books = (turn.find_patient_runbook(state) for state in queues)
+    pairs = zip(queues, books, strict=True)
+    return tuple(note_well(book, turn.snapshot_of(state), state, since) if book else state for state, book in pairs)
 
 
 # --- an escalation --------------------------------------------------------------------------------------------------------------
@@ -210,14 +215,9 @@ def watch_escalation(turn: Turn, resolved_at: float | None = None) -> None:
     document, escalation = turn.document, turn.document.escalation
     if escalation is None or not (resolved_at is not None or document.is_escalation_due(turn.at)):
         return
-    books = {state.queue.key: turn.find_patient_runbook(state) for state in escalation.queues}
-    since = since_told(turn, escalation.asked.runner_at, [resolved_at])
-    queues = tuple(
-        note_well(book, turn.snapshot_of(state), state, since) if (book := books[state.queue.key]) else state
-        for state in escalation.queues
-    )
-    every_s = max((book.verify.every_s for book in books.values() if book), default=LOOK_AT_MOST_S)
-    due = next_look(turn, escalation.asked, queues, every_s)
+    queues = look_again(turn, escalation.queues, escalation.asked.runner_at, [resolved_at])
+    book = turn.rules.runbooks.get(escalation.runbook)
+    due = next_look(turn, escalation.asked, queues, book.verify.every_s if book else LOOK_AT_MOST_S)
     escalation = replace(escalation, queues=queues, due=due)
     turn.document = replace(document, escalation=escalation)
     if all(state.after.proven for state in queues):

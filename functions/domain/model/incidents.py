@@ -59,12 +59,6 @@ class Looks(Struct, frozen=True, omit_defaults=True):
     oldest_from: float | None = None  # since when its oldest message has been the same
 
 
-class Doubt(Struct, frozen=True, omit_defaults=True):
-    """Why a verdict is likely and not proved; empty where it is proved."""
-
-    against: Phrase = ""  # what speaks against it
-
-
 class AfterRestart(Struct, frozen=True, omit_defaults=True):
     """The checks of a queue after the last restart ended; of what nothing was restarted for, when it was well. Times are on the
     runner's clock."""
@@ -91,7 +85,7 @@ class QueueState(Struct, frozen=True):
     proof: Proof | None = None  # the verdict behind the restart or the question,
     subject: Subject | None = None  # what stood still,
     stalls: Phrase = ""  # and what was learned of that by then
-    doubt: Doubt = Doubt()
+    against: Phrase = ""  # what speaks against it: why the verdict is likely and not proved
     looks: Looks = Looks()
     after: AfterRestart = AfterRestart()
     consumers: int | None = None  # as many as the last check showed; after a restart, those that connected since
@@ -102,7 +96,7 @@ class QueueState(Struct, frozen=True):
 
     @property
     def is_likely(self) -> bool:
-        return bool(self.doubt.against)
+        return bool(self.against)
 
     @property
     def held_by(self) -> tuple[Channel, ...]:

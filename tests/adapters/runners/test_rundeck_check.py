@@ -106,18 +106,19 @@ def test_the_option_that_limits_a_restart_to_a_host(
         ("mail-[12]", ("mail-1",), {"regex": "^mail-[0-9]$"}, ""),
     ],
 )
+@pytest.mark.parametrize("name", ["", "evidence: "])
 def test_the_option_takes_each_host_that_may_be_sent(
-    said: Said, job: dict[str, Any], allow: str, consumers: tuple[str, ...], limits: dict[str, Any], lost: str
+    said: Said, job: dict[str, Any], allow: str, consumers: tuple[str, ...], limits: dict[str, Any], lost: str, name: str
 ) -> None:
-    """Rundeck refuses a start for another one, and the incident learns it then."""
+    """Rundeck refuses a start for another one, of the restart's and of the evidence job, and the incident learns it then."""
     job["options"].append({"name": "host", "value": ".*", **limits})
     said.bodies[""] = {name: {"node-executor": "local", "hostname": name} for name in ("mail-1", "mail-2")}
-    restart = Restart("x", {"service": "y"}, holder=HolderOption("host", allow))
-    lines = SETTINGS.check(restart, None, frozenset(consumers), auto=True, timeout_s=PATIENCE_S)
-    (line,) = [line for line in lines if line.what == HOLDER_HOSTS]
-    assert (line.ok, line.detail) == (
-        (False, f"host does not allow {lost}") if lost else (True, "1 of 1 match restart.holder.allow")
-    )
+    restart, evidence = Restart("x", {"service": "y"}, holder=HolderOption("host", allow)), None
+    if name:
+        restart, evidence = Restart("x"), EvidenceJob("x", {"service": "y", "host": "${holder.host}"}, {"host": allow})
+    lines = SETTINGS.check(restart, evidence, frozenset(consumers), auto=True, timeout_s=PATIENCE_S)
+    (line,) = [line for line in lines if line.what == name + HOLDER_HOSTS]
+    assert (line.ok, line.detail) == ((False, f"host does not allow {lost}") if lost else (True, "1 of 1 match `allow` of host"))
 
 
 @pytest.mark.usefixtures("said")

@@ -16,7 +16,6 @@ from functions.domain.model.codes import Ending, Mode, Phase, Proof, Reason, Ver
 from functions.domain.model.incidents import (
     AfterRestart,
     AlertRef,
-    Doubt,
     Escalation,
     Evidence,
     EvidenceRun,
@@ -228,10 +227,9 @@ def _cooldown() -> CardInput:
 def _likely(reason: Reason = Reason.LIKELY_STUCK, **changes: Any) -> CardInput:
     course = Course(one_of=3)
     room = Text("it holds {held}, and may be able to take more: Celery's countdowns, batches and delays look like this", held=1)
-    doubt = Doubt(room)
     before = [Stall(StallKind.HELD, NOW - 3600.0 * n, length) for n, length in enumerate((702.0, 655.0), 2)]
     stalls = say_stalls(RUNBOOK.symptom, QueueStalls(0.0, tuple(before)))
-    queue = replace(course.queue(), proof=Proof.PERHAPS, doubt=doubt, stalls=stalls)
+    queue = replace(course.queue(), proof=Proof.PERHAPS, against=room, stalls=stalls)
     incident = course.incident(Phase.ASKED, reason=reason, queues=(queue,), expires_at=NOW + 1800)
     return replace(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, approve_url=APPROVE), **changes)
 

@@ -14,6 +14,7 @@ from functions.adapters.checks import HOLDER_HOSTS, compare_hosts, finding_of, f
 from functions.adapters.runners.rundeck import answers
 from functions.application.ports import Finding
 from functions.config.formats import pattern_mistake
+from functions.domain.decisions.matching import list_host_options
 from functions.domain.model.observations import MAX_SKEW_S
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, HolderOption, Restart
 from functions.domain.texts.patterns import full_match
@@ -54,8 +55,7 @@ def check(
     except (Denied, Unavailable) as error:
         return [finding_of_error(ANSWERS, error, UNREACHABLE)]
     about = answers.plain(f"Rundeck {server.get('version')}, API {answers.API_VERSION} of {server.get('apiversion')}")
-    holder = restart.holder
-    compare = partial(_compare_nodes, holder, consumers) if holder else None
+    compare = partial(_compare_nodes, restart.holder, consumers) if restart.holder else None
     lines = [
         Finding(ANSWERS, True, about),
         _check_clock(answer),
@@ -63,7 +63,9 @@ def check(
         *_check_job(to, restart.job, restart.options, partial(_list_rules, restart, auto=auto), compare),
     ]
     if evidence:
-        lines += name_evidence(_check_job(to, evidence.job, {}, partial(_list_evidence_rules, evidence)), lines)
+        limits = [partial(_compare_nodes, option, consumers) for option in list_host_options(evidence)]
+        of_job = _check_job(to, evidence.job, {}, partial(_list_evidence_rules, evidence), next(iter(limits), None))
+        lines += name_evidence(of_job, lines)
     return lines
 
 
@@ -212,7 +214,7 @@ def _compare_nodes(holder: HolderOption, consumers: frozenset[str], job: Mapping
     if refused := [host for host in sent if _refuses(option, host)]:
         remedy = f"allow them in the option {holder.option} of the job, by its values or its regex"
         return Finding(HOLDER_HOSTS, False, f"{holder.option} does not allow {', '.join(refused)}", remedy)
-    remedy = "Give each node as `hostname` the address that RabbitMQ sees, without a port, or leave `holder` out (infra/rundeck)."
+    remedy = "Give each node as `hostname` the address that RabbitMQ sees, without a port, or don't send a host (infra/rundeck)."
     return compare_hosts(holder, consumers, hosts, "the nodes' `hostname` is", remedy)
 
 
@@ -220,6 +222,8 @@ def _list_evidence_rules(evidence: EvidenceJob, job: Mapping[str, Any]) -> Itera
     """An evidence job needs no guard against a late start."""
     own = {INCIDENT_OPTION} & _declared(job).keys()  # Rundeck keeps it if it isn't declared, too
     yield _check_options({**evidence.options, **dict.fromkeys(own, "$")}, job, "evidence.options")
+    for option in list_host_options(evidence):
+        yield _check_holder(option.option, job)
 
 
 def _list_rules(restart: Restart, job: Mapping[str, Any], *, auto: bool) -> Iterator[Finding]:

@@ -129,11 +129,9 @@ def _split_by_target(
         execution = answers.execution_of(row, settings, target.holder)
         same = {name: value for name, value in answers.options_of(row).items() if name not in own} == wanted
         (ours if same else others)[execution.id] = execution
-    return _newest_first(ours.values()), _newest_first(execution for execution in others.values() if not execution.ended)
-
-
-def _newest_first(executions: Any) -> tuple[Execution, ...]:
-    return tuple(sorted(executions, key=lambda execution: (execution.runner_started_at or 0.0, int(execution.id)), reverse=True))
+    newest_first = partial(sorted, key=lambda run: (run.runner_started_at or 0.0, int(run.id)), reverse=True)
+    unfinished = (execution for execution in others.values() if not execution.ended)
+    return tuple(newest_first(ours.values())), tuple(newest_first(unfinished))
 
 
 def _follow(
@@ -211,8 +209,7 @@ def run(settings: Rundeck, target: Target, *, tag: str, runner_not_after: float,
     own = {INCIDENT_OPTION: tag, NOT_AFTER_OPTION: str(int(runner_not_after))}
     sent = answers.without_empty({**target.options, **own})
     row = answers.start(answers.connect(settings, timeout_s), target.job, sent)
-    execution = answers.execution_of(row, settings, target.holder)
-    echo = answers.options_of(row)
+    execution, echo = answers.execution_of(row, settings, target.holder), answers.options_of(row)
     if target.holder not in sent:
         echo.pop(target.holder, None)  # the default, with which the job restarts all hosts
     if echo != sent:
@@ -243,9 +240,8 @@ def abort(settings: Rundeck, execution: str, *, timeout_s: float) -> Execution:
 
 def start_evidence(settings: Rundeck, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
     """Start the job once. Rundeck keeps options that the job doesn't declare, so the tag is always sent."""
-    to = answers.connect(settings, timeout_s)
     sent = {**answers.without_empty(options), INCIDENT_OPTION: tag}
-    return answers.execution_of(answers.start(to, job, sent), settings)
+    return answers.execution_of(answers.start(answers.connect(settings, timeout_s), job, sent), settings)
 
 
 def read_evidence(settings: Rundeck, execution: str, *, partial: bool, timeout_s: float) -> EvidenceRun:
