@@ -1,6 +1,7 @@
 """Posts a document's messages, and archives its ended incidents."""
 
 from functools import partial
+from itertools import takewhile
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from functions.runtime.parallel import unwrap
 from functions.runtime.secrets import redact
 
 POST_S = 10.0
+POSTED_WITHIN_S = 30.0  # a younger message may be on its way by the process that saved it
 READING_S = 30 * 86400.0  # how long the link in a card opens its incident's page
 BUNDLE = "bundle-"  # what the keys of bundles' documents begin with
 POST_LEAST_S = 0.5  # seconds. With less time left, a message waits for the wake-up: a post that times out may still arrive
@@ -103,12 +105,18 @@ def _sign_links(ports: Ports, document: Document, card: Card) -> Card:
     return replace(card, links=tuple((label, signed.get(url, url)) for label, url in card.links))
 
 
+def _is_free(ports: Ports, own_ids: frozenset[str], message: Message) -> bool:
+    """Whether this process posts the message: its own, or one that was left. None overtakes an older one of its channel."""
+    return message.id in own_ids or ports.now() - message.card.at >= POSTED_WITHIN_S
+
+
 def deliver_messages(ports: Ports, document: Document, to_post: frozenset[str], budget: Budget) -> MessagesDelivered:
     """Post the messages that are not bundled, all channels at the same time, and archive. Failures are left to the wake-up."""
-    direct = [message for message in document.to_tell if message.id in to_post and not message.bundle]
+    direct = [message for message in document.to_tell if not message.bundle]
     done, timeout_s = DeliveryProgress(), budget.at_most(POST_S)
-    channels = dict.fromkeys(message.channel for message in direct)
-    by_channel = ([message for message in direct if message.channel == name] for name in channels)
+    channels = dict.fromkeys(message.channel for message in direct if message.id in to_post)
+    waiting = ([message for message in direct if message.channel == name] for name in channels)
+    by_channel = (list(takewhile(partial(_is_free, ports, to_post), messages)) for messages in waiting)
     posts = [partial(_post_in_order, ports, document, messages, timeout_s, done) for messages in by_channel]
     records = [partial(_archive, ports, record, min(STORE_S, timeout_s), done) for record in document.to_archive]
     for result in ports.run_parallel([*posts, *records], timeout_s):

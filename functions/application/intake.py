@@ -112,9 +112,10 @@ def _decide_or_hand_over(ports: Ports, key: str, event: AlertsReceived, budget: 
     try:
         return [advance(ports, key, event, budget)]
     except Unavailable as unavailable:
-        ports.log("WARNING", f"handed to the scheduler: {unavailable}", document=key)
         more, lists = replace(budget, ends=ports.monotonic() + HAND_OVER_S), _pack_lists([(key, event)], ports.now())
-        return [reply for part in lists for reply in hand_over(ports, part, more)]
+        replies = [reply for part in lists for reply in hand_over(ports, part, more)]
+        ports.log("WARNING", f"handed to the scheduler: {unavailable}", document=key)
+        return replies
 
 
 def hand_over(ports: Ports, events: list[Event], budget: Budget) -> list[Reply | None]:

@@ -46,9 +46,6 @@ KEY = TARGET.key
 SLOW = Unavailable("rundeck", "did not answer in time", late=True)
 
 
-"""Three slots, each in a document of its own."""
-
-
 def sent(ports: Memory) -> list[str]:
     return [name for name in ports.names if name.startswith("run ")]
 
@@ -168,18 +165,19 @@ def test_a_conflict_is_tried_again_while_there_is_time(left_s):
 
 
 @pytest.mark.parametrize(
-    ("due", "event", "posted"),
+    ("waited_s", "due", "event", "posted"),
     [
-        (NOW + 30.0, alerted(case(fingerprint="fp-2")), ["held"]),
-        (NOW - 30.0, alerted(case(fingerprint="fp-2")), ["waited", "held"]),
-        (NOW - 30.0, TimerFired(), ["waited"]),
-        (NOW + 30.0, TimerFired(), []),
+        (5.0, NOW + 30.0, alerted(case(fingerprint="fp-2")), []),
+        (40.0, NOW + 30.0, alerted(case(fingerprint="fp-2")), ["waited", "held"]),
+        (5.0, NOW - 30.0, alerted(case(fingerprint="fp-2")), ["waited", "held"]),
+        (40.0, NOW - 30.0, TimerFired(), ["waited"]),
+        (40.0, NOW + 30.0, TimerFired(), []),
     ],
 )
-def test_whoever_moves_a_due_that_has_come_posts_what_waited_for_it(due, event, posted):
-    """Before that, another process may be posting it at this moment."""
+def test_no_message_overtakes_an_older_one_of_its_channel(waited_s, due, event, posted):
+    """What an outage left is posted first. A moment after it was saved, another process may be posting it."""
     ports = Memory(rules=rules(runbook(notify=("ops",), escalate=())))
-    waiting = Message("m@ops", "ops", Card("waited", "plan", "it waited"))
+    waiting = Message("m@ops", "ops", Card("waited", "plan", "it waited", at=NOW - waited_s))
     ports.put(KEY, Document(KEY, TARGET, to_tell=(waiting,), due=due))
     ports.put("pause", Pause("x", "anna", NOW))
     advance(ports, event)
@@ -372,6 +370,9 @@ def test_alerts_that_can_not_be_saved_are_handed_to_the_scheduler(down):
     ports = Memory(before=fails(f"{down} {KEY}"))
     handled = notify(ports)
     assert ([reply.action for reply in handled.replies], handled.lost) == ([Action.DEFERRED], 0)
+    assert any("handed to the scheduler" in line for line in ports.logged)
+    lost = Memory(before=fails(f"{down} {KEY}", "wake"))
+    assert (notify(lost).lost, [line for line in lost.logged if "handed" in line]) == (1, []), "nobody has them"
     assert webhook.to_response(handled)[1] == 200
     (content,) = [content for _, content in ports.wakes if "deferred" in content]
     (entry,) = content["deferred"]

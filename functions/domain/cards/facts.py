@@ -302,15 +302,15 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     same = find_same_again(queues)
     queue = same or next(iter(queues), None)
     wanted: list[tuple[Phrase, str]] = [
-        (words.LINK_APPROVE if card_input.reason in ASKED else Text("Approve a restart anyway"), card_input.approve_url),
-        (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url),
+        (Text("Approve the restart") if card_input.reason in ASKED else Text("Approve a restart anyway"), card_input.approve_url),
+        (Text("Acknowledge"), card_input.acknowledge_url),
         (words.WAS_HEALTHY, card_input.healthy_url),
         (words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else ""),
-        (words.LINK_QUEUE, queue.queue.page if queue else ""),
-        (words.LINK_MOVE, f"{rules.docs_url}/{MOVING}" if same and rules.docs_url else ""),
-        (words.LINK_EXECUTION, execution.url if execution else ""),
-        (words.LINK_DETAILS, page_of_incident(incident_id(card_input), rules)),
-        (words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else ""),
+        (Text("Queue in RabbitMQ"), queue.queue.page if queue else ""),
+        (Text("Moving one message by hand"), f"{rules.docs_url}/{MOVING}" if same and rules.docs_url else ""),
+        (Text("{runner} execution"), execution.url if execution else ""),
+        (Text("Details"), page_of_incident(incident_id(card_input), rules)),
+        (Text("Evidence in {runner}"), collected.execution.url if collected and collected.execution else ""),
         *((label, of_alert.get(name, "")) for name, label in LINKS.items()),
         (words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else ""),
     ]

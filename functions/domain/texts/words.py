@@ -80,15 +80,8 @@ EVIDENCE = Text("Evidence before the restart")
 ALERT = Text("Alert")
 RESTART, ON_PURPOSE, WAS_HEALTHY = Text("Restart"), Text("It works on purpose"), Text("It was healthy")
 DO_NOT = Text("Don't restart it")
-LINK_APPROVE = Text("Approve the restart")
-LINK_ACKNOWLEDGE = Text("Acknowledge")
 LINK_BY_HAND = Text("Restart by hand")
 LINK_CAUSE = Text("Root cause")
-LINK_QUEUE = Text("Queue in RabbitMQ")
-LINK_MOVE = Text("Moving one message by hand")
-LINK_DETAILS = Text("Details")
-LINK_EXECUTION = Text("{runner} execution")
-LINK_EVIDENCE = Text("Evidence in {runner}")
 
 PHASES: Mapping[Phase, Text] = {
     Phase.DEFERRED: Text("there was no time to decide; the next step decides"),
