@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, job TEXT NOT NULL, tag TEXT NOT NULL, not_after REAL,
     created_at REAL NOT NULL, began_at REAL, ended_at REAL, status TEXT NOT NULL DEFAULT '', exit INTEGER,
     stopped_by TEXT NOT NULL DEFAULT '');
+ALTER TABLE runs ADD COLUMN host TEXT NOT NULL DEFAULT '';
 CREATE INDEX IF NOT EXISTS runs_by_target ON runs (target);
 CREATE TABLE IF NOT EXISTS sweeps (one INTEGER PRIMARY KEY CHECK (one = 1), next_at REAL NOT NULL);
 """
@@ -66,11 +67,12 @@ def _open(path: str, timeout_s: float) -> sqlite3.Connection:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")  # with NORMAL, usual for WAL, a power cut loses the last saves
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+            if not connection.execute("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'host'").fetchone():
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         except sqlite3.Error as error:
             connection.close()
-            if not _is(error, _BUSY) or time.monotonic() > ends:
+            created_by_another = "duplicate column" in str(error)
+            if not (created_by_another or _is(error, _BUSY)) or time.monotonic() > ends:
                 raise
             time.sleep(_OPEN_AGAIN_S)
         else:

@@ -6,10 +6,9 @@ import time
 from contextlib import closing
 
 from functions.adapters.runners.command import runs
+from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Document
 from tests.cli.conftest import FIRING, Line
-
-TARGET = "0123456789abcdef0123"
 
 
 def alerted(here: Line) -> Document:
@@ -44,12 +43,13 @@ def test_a_restored_store_is_as_the_copy_was_and_paused(here: Line) -> None:
 def test_restored_runs_get_numbers_that_none_had(here: Line) -> None:
     """The journal of a run that the copy doesn't know may still be written."""
     database, copy = str(here.database), here.folder / "copy.db"
-    runs.claim(database, TARGET, "restart", tag="a.1", not_after=None, timeout_s=5)
+    mail, other, third = (Target(key, "", "restart", {}) for key in ("mail", "other", "third"))
+    runs.claim(database, mail, tag="a.1", not_after=None, timeout_s=5)
     here.run("backup", str(copy), code=0)
-    later = runs.claim(database, "other", "restart", tag="b.1", not_after=None, timeout_s=5)
+    later = runs.claim(database, other, tag="b.1", not_after=None, timeout_s=5)
     runs.create_order(runs.folder_of(database), later, ["true"], None, 5.0)
     here.run("restore", str(copy), code=0)
-    assert runs.claim(database, "third", "restart", tag="c.1", not_after=None, timeout_s=5) > later
+    assert runs.claim(database, third, tag="c.1", not_after=None, timeout_s=5) > later
 
 
 def test_no_copy_overwrites_a_file_and_no_other_file_is_restored(here: Line) -> None:

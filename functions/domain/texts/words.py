@@ -158,15 +158,12 @@ def worded(status: str) -> Phrase:
     return in_brackets(STATUSES.get(first) or clean(first, 60, "…"), worded(rest) if rest else "")
 
 
-NOTHING = Text("Nothing.")
-
-
 class Explained(Struct, frozen=True):
     """The texts of a reason: `short` fits after a headline's colon; `todo` is a sentence."""
 
     urgency: str
     short: Text
-    todo: Text = NOTHING
+    todo: Text = Text("Nothing.")
     by_hand: bool = False  # whether people may have to start the job themselves, so that the card links to it
 
 

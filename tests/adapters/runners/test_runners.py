@@ -176,6 +176,7 @@ def test_a_run_on_one_host_is_its_targets(lab: Lab):
     target = replace(lab.target(), holder="host")
     lab.system.finish()
     ended = lab.end_of(lab.run(replace(target, options={**target.options, "host": "mail-1"})), target)
+    assert ended.host == "mail-1"
     assert [run.id for run in lab.look(target).executions] == [ended.id]
     assert lab.look(replace(target, key="key-of-web", options={"service": "web"})).executions == ()
 

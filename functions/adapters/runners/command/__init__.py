@@ -71,12 +71,13 @@ class Command(Struct, frozen=True):
 
     def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         """Start the command once. Its supervisor refuses right before the command if it is too late by then."""
-        own = {INCIDENT_OPTION: tag, NOT_AFTER_OPTION: str(int(runner_not_after))}
-        return self._start(target.key, target.job, {**target.options, **own}, not_after=runner_not_after, timeout_s=timeout_s)
+        return self._start(
+            target, {INCIDENT_OPTION: tag, NOT_AFTER_OPTION: str(int(runner_not_after))}, runner_not_after, timeout_s
+        )
 
     def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
         """Start a command that collects evidence. Any number may run at a time."""
-        return self._start("", job, {**options, INCIDENT_OPTION: tag}, not_after=None, timeout_s=timeout_s)
+        return self._start(Target("", self.url, job, options), {INCIDENT_OPTION: tag}, None, timeout_s)
 
     def abort(self, execution: str, *, timeout_s: float) -> Execution:
         """Ask a run to end, and return its state, which may still be running: SIGKILL follows some seconds later."""
@@ -100,12 +101,10 @@ class Command(Struct, frozen=True):
 
         return checks.check(self, restart, evidence, consumers, timeout_s=timeout_s)
 
-    def _start(
-        self, target: str, name: str, options: Mapping[str, str], *, not_after: float | None, timeout_s: float
-    ) -> Execution:
-        ends, job = time.monotonic() + timeout_s, self.job_named(name)
-        argv, tag, folder = runs.fill(job, options), options[INCIDENT_OPTION], runs.folder_of(self.path)
-        run = runs.claim(self.path, target, name, tag=tag, not_after=not_after, timeout_s=timeout_s)
+    def _start(self, target: Target, own: Mapping[str, str], not_after: float | None, timeout_s: float) -> Execution:
+        ends, job = time.monotonic() + timeout_s, self.job_named(target.job)
+        argv, folder = runs.fill(job, {**target.options, **own}), runs.folder_of(self.path)
+        run = runs.claim(self.path, target, tag=own[INCIDENT_OPTION], not_after=not_after, timeout_s=timeout_s)
         try:
             runs.create_order(folder, run, argv, not_after, job.timeout_s)
             runs.launch(folder, run, systemd=self.systemd, timeout_s=ends - time.monotonic())
@@ -143,6 +142,7 @@ def _to_execution(run: Run) -> Execution:
         user="unstick",
         aborted_by=state.stopped_by,
         abandoned=state.status == runs.LOST,
+        host=run.host,
         over=state.exit is not None,
     )
 

@@ -27,6 +27,7 @@ from functions.adapters.runners.command import supervisor
 from functions.adapters.runners.command.supervisor import append, read_entries
 from functions.adapters.sqlite import open_file
 from functions.domain.decisions.matching import OPTION, shown, template_options
+from functions.domain.model.alerts import Target
 from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.secrets import redact
@@ -45,7 +46,7 @@ VOID_AFTER_S = 15.0  # a run that has not begun by then, and may no longer begin
 EVIDENCE_BEGINS_S = 60.0
 SHOWN_BYTES = supervisor.KEPT_BYTES  # of its output
 KEPT_S = 40 * 86400.0  # more than the longest window of `limits.restarts`
-_COLUMNS = "id, job, tag, not_after, created_at, began_at, ended_at, status, exit, stopped_by"
+_COLUMNS = "id, host, tag, not_after, created_at, began_at, ended_at, status, exit, stopped_by"
 
 
 def fill(job: Job, options: Mapping[str, str]) -> list[str]:
@@ -176,7 +177,7 @@ class Run(Struct, frozen=True):
     """One row of the history, with what the run's journal adds."""
 
     id: int
-    job: str
+    host: str
     tag: str
     not_after: float | None
     created_at: float
@@ -184,25 +185,27 @@ class Run(Struct, frozen=True):
 
 
 def _to_run(row: tuple[Any, ...]) -> Run:
-    number, job, tag, not_after, created_at, *state = row
-    return Run(number, job, tag, not_after, created_at, State(*state))
+    number, host, tag, not_after, created_at, *state = row
+    return Run(number, host, tag, not_after, created_at, State(*state))
 
 
-def claim(path: str, target: str, job: str, *, tag: str, not_after: float | None, timeout_s: float) -> int:
+def claim(path: str, target: Target, *, tag: str, not_after: float | None, timeout_s: float) -> int:
     """Commit the row of a run that is about to start, and return its number. Raises Denied if another run of this target has not
-    ended, or if this start was made before. An empty target is no target: any number of such runs go at a time."""
+    ended, or if this start was made before. A target without a key is none: any number of such runs go at a time."""
     with open_file(SYSTEM, path, timeout_s=timeout_s) as file:
         file.execute("BEGIN IMMEDIATE")
         if file.execute("SELECT 1 FROM runs WHERE tag = ?", (tag,)).fetchone():
             raise Denied(SYSTEM, Text("this start was made before"), code=DeniedCode.BUSY)
-        before = file.execute(f"SELECT {_COLUMNS} FROM runs WHERE target = ? AND ended_at IS NULL", (target,)).fetchall()  # noqa: S608 - our own text
-        if target and any(run and run.state.ended_at is None for run in (_settle(file, path, _to_run(row)) for row in before)):
+        before = file.execute(f"SELECT {_COLUMNS} FROM runs WHERE target = ? AND ended_at IS NULL", (target.key,)).fetchall()  # noqa: S608 - our own text
+        if target.key and any(
+            run and run.state.ended_at is None for run in (_settle(file, path, _to_run(row)) for row in before)
+        ):
             raise Denied(SYSTEM, Text("the command is already running"), code=DeniedCode.BUSY)
-        _forget_old(file, path)
-        row = (target, job, tag, not_after, time.time())
-        run = (
-            file.execute("INSERT INTO runs (target, job, tag, not_after, created_at) VALUES (?, ?, ?, ?, ?)", row).lastrowid or 0
-        )
+        for (old,) in file.execute("SELECT id FROM runs WHERE ended_at < ?", (time.time() - KEPT_S,)).fetchall():
+            _delete(file, path, old)
+        row = (target.key, target.job, target.options.get(target.holder, ""), tag, not_after, time.time())
+        insert = "INSERT INTO runs (target, job, host, tag, not_after, created_at) VALUES (?, ?, ?, ?, ?, ?)"
+        run = file.execute(insert, row).lastrowid or 0
         remove_files(folder_of(path), run)  # of a former history, which used the same numbers
         file.execute("COMMIT")
     return run
@@ -239,8 +242,3 @@ def _settle(file: sqlite3.Connection, path: str, run: Run) -> Run | None:
 def _delete(file: sqlite3.Connection, path: str, run: int) -> None:
     file.execute("DELETE FROM runs WHERE id = ?", (run,))
     remove_files(folder_of(path), run)
-
-
-def _forget_old(file: sqlite3.Connection, path: str) -> None:
-    for (run,) in file.execute("SELECT id FROM runs WHERE ended_at < ?", (time.time() - KEPT_S,)).fetchall():
-        _delete(file, path, run)

@@ -101,6 +101,14 @@ def test_a_start_is_never_made_twice(tmp_path):
     assert (tmp_path / "count").read_text() == "x\n"
 
 
+def test_a_history_from_before_the_hosts_were_kept_goes_on(tmp_path):
+    place = Place(tmp_path)
+    place.until_ended(place.start())
+    place.change("ALTER TABLE runs DROP COLUMN host")
+    place.until_ended(place.start())
+    assert [(run.status, run.host) for run in place.look().executions] == [("succeeded", "")] * 2
+
+
 START = """
 import sys, time
 from pathlib import Path
@@ -171,7 +179,7 @@ def test_a_history_that_was_lost_leaves_no_end_for_a_new_run(tmp_path):
 def claimed(place: Place, *, not_after_s: float) -> int:
     """What a crash right after the commit leaves."""
     not_after = time.time() + not_after_s
-    return runs.claim(place.command.path, place.target().key, "restart", tag="crash.1", not_after=not_after, timeout_s=LIMIT_S)
+    return runs.claim(place.command.path, place.target(), tag="crash.1", not_after=not_after, timeout_s=LIMIT_S)
 
 
 def test_a_start_that_a_crash_cut_off_blocks_others_until_it_can_no_longer_begin(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from functions.adapters.runners.command import Command, Job, checks, runs
+from functions.domain.model.alerts import Target
 from functions.domain.model.runbooks import Restart
 from functions.runtime.errors import Denied, Unavailable
 from testbed.patience import wait_until
@@ -167,7 +168,7 @@ def test_the_unit_writes_no_output_into_another_file(place):
 def run_order(place: Place, order: dict[str, object], output: Path | None = None) -> tuple[runs.State, str]:
     """The end and the output of a run whose journal somebody else has written."""
     systemd(place)
-    run = runs.claim(place.command.path, "", "any", tag="theirs", not_after=None, timeout_s=LIMIT_S)
+    run = runs.claim(place.command.path, Target("", "", "any", {}), tag="theirs", not_after=None, timeout_s=LIMIT_S)
     place.runs.mkdir()
     (place.runs / f"{run}.jsonl").write_text(json.dumps(order) + "\n")
     if output:
