@@ -12,7 +12,7 @@ from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Outcome
 from tests.simulation.checker.ends import KNOWN_S, check_ends
 from tests.simulation.checker.learned import check_learned
-from tests.simulation.checker.outcomes import check_outcomes
+from tests.simulation.checker.outcomes import MAY_HANG, check_outcomes
 from tests.simulation.checker.pace import check_pace
 from tests.simulation.checker.past import DAY_S, LOOK_AND_FENCE_S, SKEW_S, Past, Violation, incident_of, look_back, queues_of
 from tests.simulation.checker.starts import check_starts
@@ -147,7 +147,10 @@ def _came_to_something(past: Past, answer: Answered) -> bool:
         return True
     # Once they were asked, people are not told for a day what is still the same.
     asked = any(reply.reason is Reason.LIKELY_STUCK or reply.action is Action.DEFERRED for reply in mine)
-    asked = asked or any(f"target-{app}" == key and "approve" in card.actions and at <= answer.at for at, key, card in past.cards)
+    questions = (
+        at for at, key, card in past.cards if f"target-{app}" == key and ("approve" in card.actions or MAY_HANG in card.headline)
+    )
+    asked = asked or any(at <= answer.at for at in questions)
     since_s = DAY_S if asked else SAME_HOLD_S
     known = bool(mine) and _is_known(past, app, answer.asked_at - since_s, answer.at + SAME_HOLD_S)
     return known or bool(incidents & past.world.lost_lists)

@@ -76,7 +76,6 @@ class Memory:
     output: str | None = None
     so_far: str | None = None
     """What the evidence run has written though it has not ended."""
-    """What it wrote, once it has ended."""
     aborted: list[str] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
     by_environment: bool = False

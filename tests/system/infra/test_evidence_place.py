@@ -222,7 +222,6 @@ FORMS = [
     ("kombu", "hung", "smtp"), ("kombu", "hung", "pattern"), ("aio-pika", "blocked", "http"),
     *((library, form, "") for library, form in IDLE),
 ]  # fmt: skip
-CONNECTED = {"smtp", "http", "database", "trickle"}
 MOVES = {"loop"}
 """The function is right, and the line one of its lines."""
 

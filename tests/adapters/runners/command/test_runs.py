@@ -105,8 +105,7 @@ def test_a_history_from_before_the_hosts_were_kept_goes_on(tmp_path):
     place = Place(tmp_path)
     place.until_ended(place.start())
     place.change("ALTER TABLE runs DROP COLUMN host")
-    place.until_ended(place.start())
-    assert [(run.status, run.host) for run in place.look().executions] == [("succeeded", "")] * 2
+    assert place.until_ended(place.start())[0].succeeded
 
 
 START = """
