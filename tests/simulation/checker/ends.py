@@ -148,7 +148,7 @@ def _left_open(past: Past) -> Iterator[Violation]:
         for name in names if calm else ():
             looks = [begun, *(at for at in world.looks.get(name, []) if begun < at < until), until]
             for earlier, later in pairwise(looks):
-                if later - earlier > MORE_S + (SOON_S if later < begun + LONG_S else SELDOM_S):
+                if later - earlier > MORE_S + (SOON_S if later < card.at + LONG_S else SELDOM_S):  # a chat may be late
                     yield Violation("I16", f"{name} was not looked at from {earlier:.0f} to {later:.0f}: {card.headline}")
                     break
 
