@@ -180,17 +180,10 @@ class Reported(Struct, frozen=True):
     card: Card
     problems: dict[str, str]
 
-    @property
-    def told(self) -> tuple[str, ...]:
-        return tuple(name for name, problem in self.problems.items() if not problem)
-
-    @property
-    def failed(self) -> tuple[str, ...]:
-        return tuple(name for name, problem in self.problems.items() if problem)
-
     def as_json(self) -> dict[str, Any]:
         """What `report` answers and prints."""
-        return {"report": msgspec.to_builtins(self.cost), "told": self.told, "failed": self.failed}
+        told, failed = ([name for name, problem in self.problems.items() if bool(problem) is bad] for bad in (False, True))
+        return {"report": msgspec.to_builtins(self.cost), "told": told, "failed": failed}
 
 
 def post_report(ports: Ports, channels: Iterable[str], days: int) -> Reported:

@@ -45,7 +45,7 @@ def read_all(
 ) -> tuple[list[Any], Observation]:
     """Read everything at the same time. `ahead`: other calls that are made beside, in `ahead_s`; their results come first."""
     target = wanted.target
-    since_s = max((_history_s(runbook) for runbook in ports.rules.runbooks.values()), default=86400.0)
+    since_s = max(map(_history_s, ports.rules.runbooks.values()), default=86400.0)
     queue_calls, read_queues = plan_queues(ports, wanted.queues, timeout_s, wanted.channels)
     look = partial(ports.runner.look, since_s=since_s, follow=wanted.follow, timeout_s=timeout_s, tail=wanted.tail)
     runner_calls = [partial(look, target)] if target is not None else []

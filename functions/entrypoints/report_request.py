@@ -44,8 +44,9 @@ def respond(request: Request, ports: Adapters) -> Response:
     try:
         if what == "report":
             reported = post_report(ports, report_channels(ports.config), report_days(ports.config))
-            status = 503 if reported.failed and not reported.told else 200  # if nobody got it, the scheduler tries again
-            return json_response(status, **reported.as_json())
+            answer = reported.as_json()
+            status = 503 if answer["failed"] and not answer["told"] else 200  # if nobody got it, the scheduler tries again
+            return json_response(status, **answer)
         if what == "check":
             return json_response(200, check=_check(ports))
     except (Unavailable, Denied) as error:

@@ -171,7 +171,6 @@ def test_a_conflict_is_tried_again_while_there_is_time(left_s):
         (40.0, NOW + 30.0, alerted(case(fingerprint="fp-2")), ["waited", "held"]),
         (5.0, NOW - 30.0, alerted(case(fingerprint="fp-2")), ["waited", "held"]),
         (40.0, NOW - 30.0, TimerFired(), ["waited"]),
-        (40.0, NOW + 30.0, TimerFired(), []),
     ],
 )
 def test_no_message_overtakes_an_older_one_of_its_channel(waited_s, due, event, posted):

@@ -35,5 +35,5 @@ def report(*, config_path: str, as_json: bool, days: str | None, post: bool) -> 
         output.print_lines(console.render(reported.card, ports.rules.language))
         if post:
             output.print_posted(reported.problems)
-    if reported.failed:
+    if any(reported.problems.values()):
         raise SystemExit(output.WRONG)

@@ -133,7 +133,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     """Compose the card. Pure; raises for no content."""
     said, parts = KINDS[card_input.kind]
     content = _set_urgency(said if isinstance(said, Content) else said(card_input), card_input)
-    content = replace(content, facts=facts.gathered(card_input, rules, *parts), links=facts.links(card_input, rules))
+    content = replace(content, facts=facts.gather(card_input, rules, *parts), links=facts.links(card_input, rules))
     card = render(rules, card_input.kind, content, card_input.at, _name_values(card_input, rules))
     title, lines = facts.shown_lines(card_input)
     return replace(

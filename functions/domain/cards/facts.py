@@ -297,6 +297,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), most urgent first. Anything but a plain web address is left out."""
     trigger = first_trigger(card_input)
     of_alert = trigger.links if trigger else {}
+    restarted = card_input.incident or card_input.escalation
     execution, collected = card_input.about or card_input.shown.execution, card_input.shown.evidence
     queues = card_input.queues
     same = find_same_again(queues)
@@ -305,7 +306,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
         (Text("Approve the restart") if card_input.reason in ASKED else Text("Approve a restart anyway"), card_input.approve_url),
         (Text("Acknowledge"), card_input.acknowledge_url),
         (words.WAS_HEALTHY, card_input.healthy_url),
-        (words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else ""),
+        (words.LINK_BY_HAND, restarted.start_page if restarted and asks_to_restart(card_input) else ""),
         (Text("Queue in RabbitMQ"), queue.queue.page if queue else ""),
         (Text("Moving one message by hand"), f"{rules.docs_url}/{MOVING}" if same and rules.docs_url else ""),
         (Text("{runner} execution"), execution.url if execution else ""),
@@ -324,13 +325,7 @@ def asks_to_restart(card_input: CardInput) -> bool:
     return card_input.kind in BY_HAND and may_help
 
 
-def page_to_restart(card_input: CardInput) -> str:
-    """The page where people start the job for this target by hand."""
-    about = card_input.incident or card_input.escalation
-    return about.start_page if about else ""
-
-
-def gathered(card_input: CardInput, rules: Rules, *parts: Part) -> list[Fact]:
+def gather(card_input: CardInput, rules: Rules, *parts: Part) -> list[Fact]:
     """Where it hangs, the facts of these kinds, in this order, then those at the end of every card."""
     facts = (*places(card_input), *(fact for part in parts for fact in part(card_input)), *about(card_input, rules))
     return [(label, value) for label, value in facts if value]

@@ -230,12 +230,9 @@ class Curve(Struct, frozen=True):
     starts: tuple[float, ...] = ()  # when restarts began, by our clock
 
     @property
-    def begins_at(self) -> float:
-        return min(self.depths[0][0], *self.starts, self.depths[-1][0])
-
-    @property
-    def ends_at(self) -> float:
-        return max(self.depths[0][0], *self.starts, self.depths[-1][0])
+    def span(self) -> tuple[float, float]:
+        times = (self.depths[0][0], self.depths[-1][0], *self.starts)
+        return min(times), max(times)
 
 
 def find_starts(incident: Incident) -> tuple[float, ...]:
@@ -248,7 +245,8 @@ def draw_curve(curve: Curve, size: tuple[int, int] = SIZE) -> str:
     """The curve as SVG in the colour of the text around it, with a mark for each restart; empty with fewer than two samples."""
     if len(curve.depths) < 2:
         return ""
-    begins_at, span_s, (width, height) = curve.begins_at, max(curve.ends_at - curve.begins_at, 1e-9), size
+    (begins_at, ends_at), (width, height) = curve.span, size
+    span_s = max(ends_at - begins_at, 1e-9)
     most = max(1, *(depth for _, depth in curve.depths))
 
     def x(at: float) -> str:

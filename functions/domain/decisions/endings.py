@@ -64,9 +64,12 @@ def end_as_held(turn: Turn, decision: Decision) -> None:
     leaves_outcome = turn.was_saved and not repeats and decision.reason is not Reason.OBSERVE_ONLY  # else the card is all
     if was_told or leaves_outcome:
         return close(turn, Ending.HELD, card_input, tell=decision.tell or was_told)
-    if decision.tell:
-        bundled = turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS
-        post_and_record_hold(turn, card_input, turn.incident, turn.incident.id, bundled=bundled)
+    bundled = turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS
+    if decision.tell and post_hold(turn, card_input, turn.incident.id, bundled=bundled):
+        # Only if people get a card of it is it archived: repeats write no records. It settles no alert, so it leaves no outcome.
+        incident = replace(turn.incident, reason=card_input.reason, detail=card_input.detail)
+        channels = channels_for(turn.rules, card_input.runbook)
+        _archive(turn, incident, _to_outcome(incident, Ending.HELD, card_input, channels))
     turn.document = replace(turn.document, incident=None)
 
 
@@ -200,15 +203,6 @@ def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, chann
         subjects=tuple(state.subject for state in incident.queues if state.subject),
         places=incident.places,
     )
-
-
-def post_and_record_hold(turn: Turn, card_input: CardInput, incident: Incident, mark: str, *, bundled: bool) -> None:
-    """Post the hold of an incident that is not kept open. Only if people get a card of it is it archived, so that it can be
-    looked up: repeats write no records. It settles no alert, so it leaves no outcome."""
-    if post_hold(turn, card_input, mark, bundled=bundled):
-        incident = replace(incident, reason=card_input.reason, detail=card_input.detail)
-        channels = channels_for(turn.rules, card_input.runbook)
-        _archive(turn, incident, _to_outcome(incident, Ending.HELD, card_input, channels))
 
 
 def _to_escalation(turn: Turn, incident: Incident, card_input: CardInput, told: tuple[str, ...]) -> Escalation:

@@ -101,10 +101,8 @@ def check_evidence(turn: Turn) -> None:
     turn.change(evidence=replace(evidence, places=held or evidence.places))
     job = turn.runbook.evidence
     if job is not None and job.opinion:
-        given = [
-            opinion for run, reading in zip(evidence.runs, readings, strict=False) for opinion in read_opinions(run, reading)
-        ]
-        _note_opinions(turn, given)
+        pairs = zip(evidence.runs, readings, strict=False)
+        _note_opinions(turn, [opinion for run, reading in pairs for opinion in read_opinions(run, reading)])
     if whole := join_nodes(output for reading in readings for output in reading.output or ()):
         turn.acts.append(Keep(turn.incident.id, whole))
     turn.enter(Phase.WAITING)
@@ -128,11 +126,9 @@ def with_readings(evidence: Evidence, readings: tuple[EvidenceReading, ...], now
         for run, reading in pairs
     )
     missing = evidence.missing or (join(run.missing for run in runs) if all(run.missing for run in runs) else "")
-    places_by_run = [read_places(reading.output or (), run.tag, run.host) for run, reading in zip(runs, readings, strict=False)]
-    places = tuple(place for places in places_by_run for place in places[:1]) + tuple(
-        place for places in places_by_run for place in places[1:]
-    )
-    return replace(evidence, runs=runs, lines=lines, missing=missing, places=places[:PLACES])
+    by_run = (read_places(reading.output or (), run.tag, run.host) for run, reading in zip(runs, readings, strict=False))
+    ranked = sorted((pair for places in by_run for pair in enumerate(places)), key=itemgetter(0))
+    return replace(evidence, runs=runs, lines=lines, missing=missing, places=tuple(place for _, place in ranked)[:PLACES])
 
 
 def _why_missing(run: EvidenceRun, evidence: Evidence, reading: EvidenceReading, now: float) -> Phrase:

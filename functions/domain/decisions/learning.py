@@ -1,6 +1,7 @@
 """Follows what stands still to its end, in every mode and whatever becomes of the incident, and learns from it how long the
 application stalls. One look in nine minutes is enough: RabbitMQ's samples show what happened in between."""
 
+import math
 from collections.abc import Iterable
 
 from msgspec.structs import replace
@@ -9,35 +10,50 @@ from functions.domain.decisions.guards import count_as_restarts
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.looks import to_trust
 from functions.domain.health.rows import Trust
+from functions.domain.health.samples import rise_within
 from functions.domain.health.stalls import LOOK_S, add_stall, end_of, find_standstills, look_again
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.events import AlertsReceived, Event, WasHealthy
 from functions.domain.model.incidents import Document, QueueState
-from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot, QueueStalls, Reading, StallKind, Standstill, Subject
+from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot, QueueStalls, Reading, Standstill, Statement, Subject
 from functions.domain.model.runbooks import Runbook
 
 CAUSED_S = 60.0
 """A run of the job that begins so soon after the end may have caused it: the clocks differ, and so do the figures."""
 
-FOLLOWED_AT_MOST_S = 2 * 86400.0  # what stands still for longer teaches nothing more
 QUEUES_KEPT = 100  # labels may choose the queue
 
 
 def learn(turn: Turn) -> None:
-    """Look at all that stands still, and note what has ended."""
+    """Look at all that stands still, and note what has ended. What teaches nothing, such as a hang whose connection is lost, is
+    followed until the queue moves: what follows it before that teaches nothing either."""
     followed = []
     for standstill in turn.document.standstills:
-        after = look_again(standstill, turn.seen.reading_of(standstill.queue))
+        reading, book = turn.seen.reading_of(standstill.queue), turn.rules.runbooks.get(standstill.runbook)
+        after = None if standstill.spoiled else look_again(standstill, reading, book.symptom.users if book else ())
         if after is None or _is_spoiled(turn, after):
-            continue
-        if stall := end_of(after):
+            if _stands_still(reading, book):
+                followed.append(_look_later(turn, replace(standstill, spoiled=True, ended_at=None)))
+        elif stall := end_of(after):
             if turn.history is not None and turn.at >= stall.ended_at + CAUSED_S:
                 _note(turn, standstill.queue, add_stall(_learned(turn, standstill.queue), stall))
             else:
                 followed.append(replace(after, due=max(stall.ended_at + CAUSED_S, turn.at + CAUSED_S / 2)))
-        elif turn.at - standstill.began_at < FOLLOWED_AT_MOST_S:
-            followed.append(replace(after, due=turn.at + LOOK_S) if turn.at >= after.due else after)
+        else:
+            followed.append(_look_later(turn, after))
     turn.document = replace(turn.document, standstills=tuple(followed))
+
+
+def _look_later(turn: Turn, standstill: Standstill) -> Standstill:
+    return replace(standstill, due=turn.at + LOOK_S) if turn.at >= standstill.due else standstill
+
+
+def _stands_still(reading: Reading, runbook: Runbook | None) -> bool:
+    """Whether the queue stands still, as far as is known: nothing was acknowledged for all of `for`, and it is not empty."""
+    if not isinstance(reading, QueueSnapshot) or reading.blind is not None or runbook is None:
+        return runbook is not None and not (isinstance(reading, Statement) and reading.recovered)
+    collected = tuple((at, count) for at, count in reading.ack_samples if count)  # 0 where a node's counters were away
+    return reading.depth > 0 and not rise_within(collected, runbook.symptom.for_s)
 
 
 def begin(turn: Turn, queues: Iterable[QueueState]) -> None:
@@ -55,10 +71,11 @@ def _begin(turn: Turn, state: QueueState) -> None:
         return
     trust = to_trust(state.looks, reading, turn.at) if isinstance(reading, QueueSnapshot) else Trust()
     followed = turn.document.standstills
-    own = {standstill.kind: standstill for standstill in followed if standstill.queue.key == state.queue.key}
-    new = [begun for begun in find_standstills(state.queue, runbook, reading, trust) if begun.kind not in own]
-    if gone := own.get(StallKind.GONE):  # whoever takes nothing now has only come since
-        new = [replace(begun, began_at=max(begun.began_at, gone.seen_at)) for begun in new]
+    own = [standstill for standstill in followed if standstill.queue.key == state.queue.key]
+    if any(standstill.ended_at is None for standstill in own):
+        return
+    kinds = {standstill.kind for standstill in own}
+    new = [begun for begun in find_standstills(state.queue, runbook, reading, trust) if begun.kind not in kinds]
     new = [begun for begun in new if not _is_spoiled(turn, begun)]
     turn.document = replace(turn.document, standstills=(*followed, *new))
 
@@ -74,12 +91,10 @@ def _note_users(turn: Turn, queue: QueueRef, runbook: Runbook, reading: Reading)
 def _is_spoiled(turn: Turn, standstill: Standstill) -> bool:
     """Whether a run of the target's job, whoever started it, lay in it or within a minute of its end."""
     until = turn.at if standstill.ended_at is None else standstill.ended_at + CAUSED_S
-    for run in count_as_restarts(turn.history) if turn.history else ():
-        ahead_s = turn.history.ahead_s(turn.at) if turn.history else 0.0
-        began, ended = run.runner_started_at, run.runner_ended_at
-        if began is not None and began - ahead_s < until and (ended is None or ended - ahead_s > standstill.began_at):
-            return True
-    return False
+    ahead_s = turn.history.ahead_s(turn.at) if turn.history else 0.0
+    runs = count_as_restarts(turn.history) if turn.history else ()
+    spans = ((run.runner_started_at, run.runner_ended_at or math.inf) for run in runs)
+    return any(began and began - ahead_s < until and ended - ahead_s > standstill.began_at for began, ended in spans)
 
 
 def _learned(turn: Turn, queue: QueueRef) -> QueueStalls:

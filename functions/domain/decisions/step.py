@@ -163,8 +163,8 @@ def _note_history(before: Document, after: Document, now: float) -> Document:
 def _keep_terms(before: Document, after: Document, rules: Rules) -> Document:
     """Keep the runbooks of what is open, as they are now."""
     parts = [part for part in (after.incident, after.escalation) if part is not None]
-    names = sorted({part.runbook for part in parts} | {state.runbook for part in parts for state in part.queues})
-    books = {name: rules.runbooks[name] for name in names if name in rules.runbooks}
+    names = {part.runbook for part in parts} | {state.runbook for part in parts for state in part.queues}
+    books = {name: rules.runbooks[name] for name in sorted(names & rules.runbooks.keys())}
     terms = {name: replace(book, freeze=(), evidence=None) for name, book in books.items()}
     return replace(after, terms=terms) if after != before else after
 

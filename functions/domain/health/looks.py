@@ -214,19 +214,15 @@ def judge(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms 
         return Judgement(Health.GOING_ROUND, text.fill(count=count, seconds=round(deadline_s)))
     unseen = snapshot.unseen if moving is not None else snapshot.blind or snapshot.unseen
     if unseen is not None:
-        return _judge_unseen(unseen, trust)
+        # Work, or a hanging consumer, may be hidden. A cause that should pass is reported only if it hasn't.
+        late = unseen.late and trust.unread_s < LATE_FOR_S
+        return Judgement(Health.UNSURE if late else Health.UNKNOWN, unseen.why, again_in_s=RECENT_S if late else None)
     if oldest := find_oldest(symptom, snapshot, trust):
         return Judgement(Health.UNSURE, oldest.why, again_in_s=max(oldest.needs_s - oldest.lasted_s, SOONEST_S))
     spans = [*((row.lasted_s, row.needs_s) for row in rows), *([(round_s, deadline_s)] if round_s else [])]
     if moving is not None and max((lasted_s for lasted_s, _ in spans), default=0.0) <= RECENT_S:
         return Judgement(Health.WELL, moving)
     return _judge_unproved(symptom, snapshot, spans, trust)
-
-
-def _judge_unseen(unseen: Unknown, trust: Trust) -> Judgement:
-    """Work, or a hanging consumer, may be hidden. A cause that should pass is reported only if it hasn't."""
-    late = unseen.late and trust.unread_s < LATE_FOR_S
-    return Judgement(Health.UNSURE if late else Health.UNKNOWN, unseen.why, again_in_s=RECENT_S if late else None)
 
 
 def _judge_unproved(symptom: Symptom, snapshot: QueueSnapshot, spans: list[tuple[float, float]], trust: Trust) -> Judgement:

@@ -22,16 +22,7 @@ from functions.domain.health.samples import (
 )
 from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
-from functions.domain.model.observations import (
-    Channel,
-    QueueSnapshot,
-    QueueStalls,
-    Reading,
-    StallKind,
-    Statement,
-    Subject,
-    Unknown,
-)
+from functions.domain.model.observations import Channel, QueueSnapshot, QueueStalls, Reading, StallKind, Statement, Unknown
 from functions.domain.model.runbooks import Runbook, Symptom
 from functions.runtime.text import Phrase, Text
 
@@ -158,7 +149,9 @@ def is_well(runbook: Runbook, reading: Reading, state: QueueState, age_s: float)
     count: who else takes messages neither proves nor disproves anything of the application. What can't be read is not well."""
     if isinstance(reading, Statement):
         return reading.recovered and reading.stuck_s is None and age_s >= reading.range_s
-    if not isinstance(reading, QueueSnapshot) or age_s <= 0 or _still_holds(state.subject, reading):
+    if not isinstance(reading, QueueSnapshot) or age_s <= 0:
+        return False
+    if any(known.is_unmoved(channel) for known in state.held_by for channel in reading.channels or () if channel.held):
         return False
     # A restart that may have cost messages is not judged before their returns are counted.
     may_lose = state.before is not None and state.before.returns is not None
@@ -173,12 +166,6 @@ def is_well(runbook: Runbook, reading: Reading, state: QueueState, age_s: float)
     if is_empty:
         return lasted_s < for_s
     return age_s >= for_s + SETTLED_S and lasted_s < for_s / 2 and _keeps_moving(runbook.symptom, reading, state)
-
-
-def _still_holds(subject: Subject | None, snapshot: QueueSnapshot) -> bool:
-    """Whether one of the channels that stood still has done nothing since, and still holds messages."""
-    now = [channel for channel in snapshot.channels or () if channel.held]
-    return subject is not None and any(channel.is_unmoved(later) for channel in subject.who for later in now)
 
 
 def _find_own(symptom: Symptom, snapshot: QueueSnapshot, state: QueueState) -> list[Channel] | None:

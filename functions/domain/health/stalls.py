@@ -58,23 +58,29 @@ def find_standstills(queue: QueueRef, runbook: Runbook, reading: Reading, trust:
     if not isinstance(reading, QueueSnapshot):
         return []
     rows = find_rows(symptom, reading, trust, terms_of(runbook))
-    rows = [row for row in rows if row.lasted_s >= symptom.for_s and _is_own(row, runbook)]
+    rows = [row for row in rows if row.lasted_s >= symptom.for_s and _is_own(row, symptom, reading)]
     first = {row.kind: row for row in reversed(rows)}
     return [_begin(queue, runbook, row, reading) for row in first.values()]
 
 
-def _is_own(row: Row, runbook: Runbook) -> bool:
-    """Whether it is about the application's own consumers."""
-    users = runbook.symptom.users
-    return not users or not row.channels or row.channels[0].user in users
+def _is_own(row: Row, symptom: Symptom, snapshot: QueueSnapshot) -> bool:
+    """Whether it is about the application's own consumers. What a channel holds is shown by that channel alone."""
+    if not row.channels:
+        return row.kind is not StallKind.HELD and _are_own(symptom.users, snapshot)
+    return not symptom.users or row.channels[0].user in symptom.users
+
+
+def _are_own(users: tuple[str, ...], snapshot: QueueSnapshot) -> bool:
+    """Whether only the application's users consume it: then its counters say what they do."""
+    return not users or (snapshot.owners is not None and set(users).issuperset(snapshot.owners))
 
 
 def _begin(queue: QueueRef, runbook: Runbook, row: Row, snapshot: QueueSnapshot) -> Standstill:
     began = Standstill(queue, runbook.name, row.kind, snapshot.at - row.lasted_s, snapshot.at + LOOK_S, snapshot.at)
     if row.channels:
         channel = row.channels[0]
-        work, done = _count_work(channel), channel.finished
-        return replace(began, channel=channel.id, connected_at=channel.connected_at, work=work, done=done)
+        known = replace(began, channel=channel.id, connected_at=channel.connected_at, tags=channel.tags)
+        return replace(known, work=_count_work(channel), done=channel.finished, redeliveries=channel.returned)
     acks = snapshot.acks or 0
     left = snapshot.published - snapshot.depth - acks if snapshot.published is not None else None
     who, again = _digest(snapshot), snapshot.redeliveries
@@ -90,20 +96,21 @@ def _digest(snapshot: QueueSnapshot) -> str:
     return blake2s("\n".join(ids).encode(), digest_size=8).hexdigest()
 
 
-def look_again(standstill: Standstill, reading: Reading) -> Standstill | None:
-    """The standstill after this reading, with its end if it has ended; None if it ended in a way that teaches nothing."""
-    after = _look(standstill, reading) if standstill.ended_at is None else standstill
+def look_again(standstill: Standstill, reading: Reading, users: tuple[str, ...] = ()) -> Standstill | None:
+    """The standstill after this reading, with its end if it has ended; None if it ended in a way that teaches nothing.
+    `users`: those of the application, if they are known."""
+    after = _look(standstill, reading, users) if standstill.ended_at is None else standstill
     return None if after is not None and after.ended_at is not None and _is_miscounted(after, reading) else after
 
 
-def _look(standstill: Standstill, reading: Reading) -> Standstill | None:
+def _look(standstill: Standstill, reading: Reading, users: tuple[str, ...]) -> Standstill | None:
     if isinstance(reading, Statement):
         return _look_at_statement(standstill, reading)
     if not isinstance(reading, QueueSnapshot) or reading.blind is not None:
         return standstill
     if reading.nodes_up_s is not None and reading.nodes_up_s < reading.at - standstill.began_at:
         return None
-    return _look_at_channel(standstill, reading) if standstill.channel else _look_at_queue(standstill, reading)
+    return _look_at_channel(standstill, reading) if standstill.channel else _look_at_queue(standstill, reading, users)
 
 
 def _look_at_statement(standstill: Standstill, said: Statement) -> Standstill | None:
@@ -118,21 +125,34 @@ def _look_at_statement(standstill: Standstill, said: Statement) -> Standstill | 
 
 
 def _look_at_channel(standstill: Standstill, snapshot: QueueSnapshot) -> Standstill | None:
-    """It ended once that channel itself finished a message: a hang ends by a new connection or another consumer's work."""
+    """It ended once the same consumer itself finished a message that came to it for the first time: a hang ends by a new
+    connection, a reopened channel (RabbitMQ's `consumer_timeout` on 3.x and 4.0), a new consumer on it (on 4.3), or others' work.
+    """
     channel = next((channel for channel in snapshot.channels or () if channel.id == standstill.channel), None)
     if channel is None:
         return standstill if snapshot.channels is None or snapshot.unseen is not None else None
     if None not in (channel.connected_at, standstill.connected_at) and channel.connected_at != standstill.connected_at:
         return None
-    if _count_work(channel) <= standstill.work:
-        return replace(standstill, seen_at=snapshot.at)
+    reopened = channel.tags != standstill.tags or _count_work(channel) < standstill.work
+    if reopened or has_risen(standstill.redeliveries, channel.returned):
+        return None
+    if _count_work(channel) == standstill.work:
+        return replace(standstill, seen_at=snapshot.at) if channel.held else _end_by_reject(standstill, snapshot)
     # What it holds may be older than its counters: a message that was delivered just now looks like one that is done.
     if channel.finished - rise_within(channel.work, RECENT_S) <= standstill.done:
         return replace(standstill, due=min(standstill.due, snapshot.at + 2 * RECENT_S))
     return replace(standstill, ended_at=_find_end(standstill, channel.work, snapshot.at))
 
 
-def _look_at_queue(standstill: Standstill, snapshot: QueueSnapshot) -> Standstill | None:
+def _end_by_reject(standstill: Standstill, snapshot: QueueSnapshot) -> Standstill | None:
+    """A reject moves no counter of the channel: the queue shows when it was, if nobody else holds a message."""
+    samples = drop_gaps(snapshot.history.unacked)
+    held = [at for at, count in samples if count]
+    is_known = bool(held) and not snapshot.unacked
+    return replace(standstill, ended_at=snapshot.at - (samples[-1][0] - held[-1])) if is_known else None
+
+
+def _look_at_queue(standstill: Standstill, snapshot: QueueSnapshot, users: tuple[str, ...]) -> Standstill | None:
     """It ended once a message was acknowledged, and the consumers had stayed; or had come back, if they were gone."""
     gone, acks = standstill.kind is StallKind.GONE, snapshot.acks or 0
     changed = _digest(snapshot) != standstill.consumers or has_risen(standstill.redeliveries, snapshot.redeliveries)
@@ -140,7 +160,8 @@ def _look_at_queue(standstill: Standstill, snapshot: QueueSnapshot) -> Standstil
         return None
     if acks == standstill.done:
         return replace(standstill, seen_at=snapshot.at)
-    return replace(standstill, ended_at=_find_end(standstill, snapshot.ack_samples, snapshot.at))
+    ended = replace(standstill, ended_at=_find_end(standstill, snapshot.ack_samples, snapshot.at))
+    return ended if _are_own(users, snapshot) else None
 
 
 def _is_miscounted(standstill: Standstill, reading: Reading) -> bool:

@@ -54,6 +54,8 @@ class Standstill(Struct, frozen=True, omit_defaults=True):
     left: int | None = None  # messages that had left the queue by then, whether acknowledged or not; None if that isn't counted
     ended_at: float | None = None
     confirmed: bool = False
+    tags: tuple[str, ...] = ()  # of the channel's consumers
+    spoiled: bool = False  # it teaches nothing, nor does what follows it without movement between
 
 
 class QueueStalls(Struct, frozen=True, omit_defaults=True):

@@ -118,14 +118,10 @@ def pressed_by(person: Person, typed: str) -> Phrase:
 
 def show_card(rules: Rules, card: Card, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
     """A card as a page. `more`: what the page adds to it (templates/card.html), with the `script` that it runs if it does."""
-    links = tuple((label, url) for label, url in card.links if not _is_of_this_page(card, url))
+    own = (card.nonce, card.incident and f"/incidents/{card.incident}")  # they only lead to this page, or its own buttons
+    links = tuple((label, url) for label, url in card.links if not any(part and part in url for part in own))
     page = render_page("card.html", rules, card.headline, card=card, links=links, **more)
     return page, status, {**headers_of(more.get("script", "")), **(headers or {})}
-
-
-def _is_of_this_page(card: Card, url: str) -> bool:
-    """Whether the link only leads to the card's own buttons or page."""
-    return bool((card.nonce and card.nonce in url) or (card.incident and f"/incidents/{card.incident}" in url))
 
 
 def show_opening(rules: Rules) -> Response:

@@ -141,13 +141,6 @@ def test_consumers_that_stay_and_take_nothing_for_a_while_teach_unserved():
     assert Play(paused).until(900).learned == [(UNSERVED, 150)]
 
 
-def test_who_came_back_idle_is_unserved_only_since():
-    """The time without any consumer is another stall."""
-    idle = dataclasses.replace(worker("b"), rate=0.0)
-    course = then(then(then(working(), 100.0), 400.0, idle), 700.0, worker("b"))
-    assert all(length <= 320 for kind, length in Play(course).until(1200).learned if kind is UNSERVED)
-
-
 def replaced() -> Play:
     """Somebody mends the hang by hand, out of Unstick's sight: another process takes the message."""
     return Play(then(hung(), 300.0, worker("new")))
@@ -171,6 +164,17 @@ def beside() -> Play:
     queue.turn(NOW + 100.0, (worker(holds=1), worker("busy")))
     queue.turn(NOW + 400.0, (worker("new"), worker("busy")))
     return Play(queue)
+
+
+def lapsed() -> Play:
+    """Its heartbeat lapses while it hangs, and nobody consumes until somebody mends it by hand."""
+    return Play(then(then(hung(), 300.0), 500.0, worker("again")))
+
+
+def renewed() -> Play:
+    """Two are given nothing; one of them connects anew meanwhile."""
+    a, b, c = (dataclasses.replace(worker(name), rate=0.0) for name in "abc")
+    return Play(then(then(then(working(*map(worker, "ab")), 100.0, a, b), 400.0, b, c), 700.0, *map(worker, "bc")))
 
 
 def restarted() -> Play:
@@ -217,7 +221,7 @@ def purged() -> Play:
     return Play(queue)
 
 
-@pytest.mark.parametrize("course", [replaced, closed, timed_out, beside, restarted, rebooted, came_back, purged])
+@pytest.mark.parametrize("course", [replaced, closed, timed_out, beside, lapsed, renewed, restarted, rebooted, came_back, purged])
 def test_what_did_not_end_by_itself_teaches_nothing(course):
     assert course().until(1500).learned == []
 

@@ -147,10 +147,8 @@ def _came_to_something(past: Past, answer: Answered) -> bool:
         return True
     # Once they were asked, people are not told for a day what is still the same.
     asked = any(reply.reason is Reason.LIKELY_STUCK or reply.action is Action.DEFERRED for reply in mine)
-    questions = (
-        at for at, key, card in past.cards if f"target-{app}" == key and ("approve" in card.actions or MAY_HANG in card.headline)
-    )
-    asked = asked or any(at <= answer.at for at in questions)
+    told = (card for at, key, card in past.cards if key == f"target-{app}" and at <= answer.at)
+    asked = asked or any("approve" in card.actions or MAY_HANG in card.headline for card in told)
     since_s = DAY_S if asked else SAME_HOLD_S
     known = bool(mine) and _is_known(past, app, answer.asked_at - since_s, answer.at + SAME_HOLD_S)
     return known or bool(incidents & past.world.lost_lists)

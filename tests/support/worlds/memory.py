@@ -71,7 +71,6 @@ class Memory:
     wakes: list[tuple[float, Mapping[str, Any]]] = field(default_factory=list)
     posts: list[tuple[str, Card]] = field(default_factory=list)
     evidence: Execution | None = None
-    """The run of the evidence job."""
     evidence_options: dict[str, str] = field(default_factory=dict)
     output: str | None = None
     so_far: str | None = None
