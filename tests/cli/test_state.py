@@ -238,9 +238,6 @@ def test_a_pause_for_a_time_ends_by_itself(here: Line) -> None:
     assert here.json("status", code=0)["paused"] is None
 
 
-# --- ack ---------------------------------------------------------------------------------------------------------------
-
-
 def handed_over(key: str, service: str) -> Document:
     """Escalated, and people are told again in a quarter of an hour."""
     waits = Escalation(INCIDENT.id, "mail-delivery", NOW - 300, due=NOW + 600, queues=INCIDENT.queues)
@@ -289,9 +286,6 @@ def test_an_approval_goes_on_to_the_restart(here: Line) -> None:
     assert here.json("approve", "mail-delivery", code=0)["phase"] != "asked"
     here.saved(replace(asking(expires_at=NOW - 1), key="t-2"))
     assert "APPROVED" in here.run("approve", "t-2", code=0).stdout
-
-
-# --- report ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_report_is_posted_where_the_configuration_says(here: Line) -> None:

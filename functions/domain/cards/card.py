@@ -14,7 +14,7 @@ from functions.domain.model.cards import Card, CardKind
 from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import LINE, LINES, PHASES, REASONS, clean, duration, worded
-from functions.runtime.text import Phrase, Text, named
+from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 HANDS_OFF = Text("Unstick leaves it alone until it is healthy or resumed, for 24 h at most.")
 
@@ -195,6 +195,9 @@ def _recovered(card_input: CardInput) -> Content:
 
 def _works_again(card_input: CardInput) -> Content:
     headline = Text("{subject} works again") if card_input.escalation else Text("{subject} works again; nothing was restarted")
+    if card_input.again:
+        names = join((tidy(state.queue.name) for state in card_input.queues), COMMA)
+        headline = Text("{queues} of {subject} works again; its other queues don't yet", queues=names)
     return Content("fine", headline, [Text("Healthy in two checks."), *say_cause(card_input)])
 
 

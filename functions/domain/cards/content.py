@@ -38,7 +38,7 @@ class CardInput(Struct, frozen=True):
     bundled: tuple[str, ...] = ()  # the names of the targets or alerts in a bundled message
     is_calm: bool = False  # for a bundled message: none of its messages is urgent
     moving: bool = False  # it counts as recovered at the end of `within` because it moves again, with messages left
-    again: bool = False  # the hold ends by itself: Unstick decides again on its own
+    again: bool = False  # it goes on: the hold ends by itself, or other queues are not well yet
     is_over: bool = False  # for a page: what it says to do was to be done when it ended
     outcomes: tuple[Outcome, ...] = ()  # of the target's last incidents
 

@@ -72,7 +72,9 @@ def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...
     ]
     if outcome is not None:
         why = REASONS[outcome.reason].short if outcome.reason else ""
-        by = Text("by {name}", name=tidy(outcome.by)) if outcome.by else _by(incident)
+        approved_by = tidy(incident.approval.approved_by)
+        approved = Text("approved by {name}", name=approved_by) if approved_by else ""
+        by = Text("by {name}", name=tidy(outcome.by)) if outcome.by else approved
         entries.append(Entry(outcome.at, "outcome", join((ENDINGS[outcome.ending], why, by))))
     return tuple(sorted(entries, key=lambda entry: (entry.at, entry.kind == "outcome")))
 
@@ -114,10 +116,6 @@ def _evidence(evidence: Evidence, ahead_s: float) -> Iterator[Entry]:
     if evidence.missing:
         said = Text("none: {why}", why=evidence.missing)
     yield Entry(at, "evidence", said, link, evidence.lines)
-
-
-def _by(incident: Incident) -> Phrase:
-    return Text("approved by {name}", name=tidy(incident.approval.approved_by)) if incident.approval.approved_by else ""
 
 
 def _restart(execution: Execution, incident: Incident) -> Iterator[Entry]:

@@ -68,10 +68,6 @@ class Report(Struct, frozen=True):
     read: int = 0
     broken: int = 0
 
-    @property
-    def is_partial(self) -> bool:
-        return self.read - self.broken < self.archived
-
 
 def to_case(record: Archive) -> Case:
     """Reduce an archived incident to what is counted."""
@@ -142,9 +138,9 @@ def compose(cost: Report, rules: Rules) -> Card:
     active = [book for book in shown if book.now.incidents and book.runbook in rules.runbooks]
     nobody = Text("{runbook}: nobody owns the bug yet. Open a ticket and put its link into the runbook as `root_cause`.")
     text = [nobody.fill(runbook=tidy(book.runbook, NAME)) for book in active if not book.root_cause]
-    if cost.is_partial:
+    if (count := cost.read - cost.broken) < cost.archived:
         said = Text("Only {count} of {of} archived incidents were read, so the figures are too low.")
-        text.insert(0, said.fill(count=cost.read - cost.broken, of=cost.archived))
+        text.insert(0, said.fill(count=count, of=cost.archived))
     links = ((named(LINK_CAUSE, tidy(book.runbook, 40)), safe_url(book.root_cause)) for book in shown)
     stuck, urgency = Text("Stuck for {stuck} in {span}, {restarts}"), "plan" if cost.now.incidents else "fine"
     headline = stuck.fill(stuck=duration(cost.now.stuck_s), span=_say_days(cost.days), restarts=_say_restarts(cost.now))

@@ -74,9 +74,8 @@ def _begin(turn: Turn, state: QueueState) -> None:
     own = [standstill for standstill in followed if standstill.queue.key == state.queue.key]
     if any(standstill.ended_at is None for standstill in own):
         return
-    kinds = {standstill.kind for standstill in own}
-    new = [begun for begun in find_standstills(state.queue, runbook, reading, trust) if begun.kind not in kinds]
-    new = [begun for begun in new if not _is_spoiled(turn, begun)]
+    found = find_standstills(state.queue, runbook, reading, trust)
+    new = [begun for begun in found if begun.kind not in {known.kind for known in own} and not _is_spoiled(turn, begun)]
     turn.document = replace(turn.document, standstills=(*followed, *new))
 
 

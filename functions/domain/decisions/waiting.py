@@ -184,11 +184,11 @@ def _note_reminder(asked: Asked, now: float) -> Asked:
 
 
 def next_look(turn: Turn, asked: Asked, queues: tuple[QueueState, ...], every_s: float) -> float:
-    """When to look at these queues again: often while it is young, and once more soon after a look that found one well; at the
-    latest when people are reminded."""
+    """When to look at these queues again: often while it is young, and once more after a look that found one well, as soon as a
+    second one proves it; at the latest when people are reminded."""
     age_s = turn.at - asked.at
     if any(state.after.well_at is not None for state in queues):
-        return turn.at + every_s
+        return turn.at + every_s + turn.clock_error_s
     wait_s = min(max(every_s, age_s * SHARE), LOOK_AT_MOST_S) if age_s < LONG_S else LOOK_S
     remind_at = asked.remind_at if asked.remind_at is not None and asked.remind_at > turn.at else turn.at + wait_s
     return min(turn.at + wait_s, remind_at)
@@ -210,23 +210,24 @@ def look_again(
 
 
 def watch_escalation(turn: Turn, resolved_at: float | None = None) -> None:
-    """Look at what people were called for, if that is due or its alert is resolved. It ends when its queues are well, whoever
-    fixed them; people are reminded of it until then. An open incident about them says so by its own end."""
+    """Look at what people were called for, if that is due or its alert is resolved. It ends for each queue that is well, whoever
+    fixed it; people are reminded of the others. An open incident about them says so by its own end."""
     document, escalation = turn.document, turn.document.escalation
     if escalation is None or not (resolved_at is not None or document.is_escalation_due(turn.at)):
         return
     queues = look_again(turn, escalation.queues, escalation.asked.runner_at, [resolved_at])
     book = turn.rules.runbooks.get(escalation.runbook)
-    due = next_look(turn, escalation.asked, queues, book.verify.every_s if book else LOOK_AT_MOST_S)
-    escalation = replace(escalation, queues=queues, due=due)
+    left = tuple(state for state in queues if not state.after.proven)
+    due = next_look(turn, escalation.asked, left, book.verify.every_s if book else LOOK_AT_MOST_S)
+    escalation = replace(escalation, queues=left, due=due)
     turn.document = replace(document, escalation=escalation)
-    if all(state.after.proven for state in queues):
-        forget_told(turn, queues)
-        _end_escalated(turn, escalation, CardInput(CardKind.RESOLVED, turn.at))
+    if well := tuple(state for state in queues if state.after.proven):
+        forget_told(turn, well)
+        _end_escalated(turn, replace(escalation, queues=well), CardInput(CardKind.RESOLVED, turn.at, again=bool(left)), left)
     elif turn.at - escalation.at >= ESCALATION_HOLDS_S:
         late = Text("no check has found it healthy for a day")
         _end_escalated(turn, escalation, CardInput(CardKind.RESUMED, turn.at, detail=late))
-    elif document.incident is None and any(state.after.well_at is None for state in queues):
+    elif document.incident is None and any(state.after.well_at is None for state in left):
         _remind(turn, escalation)
 
 
@@ -241,14 +242,15 @@ def _remind(turn: Turn, escalation: Escalation) -> None:
     _post_escalation(turn, escalation, card_input, f"again-{asked.reminded + 1}")
 
 
-def _end_escalated(turn: Turn, escalation: Escalation, card_input: CardInput) -> None:
-    """End the escalation, and tell whoever was told of it: by the end of the open incident, if that is about the same queues."""
+def _end_escalated(turn: Turn, escalation: Escalation, card_input: CardInput, left: tuple[QueueState, ...] = ()) -> None:
+    """End the escalation, and tell whoever was told of it: by the end of the open incident, if that is about the same queues.
+    `left`: the queues for which it goes on."""
     incident, keys = turn.document.incident, {state.queue.key for state in escalation.queues}
-    turn.document = replace(turn.document, escalation=None)
+    turn.document = replace(turn.document, escalation=replace(escalation, queues=left) if left else None)
     if incident is not None and incident.told and keys.issubset(state.queue.key for state in incident.queues):
         turn.change(told=tuple(dict.fromkeys((*incident.told, *escalation.channels))))
     else:
-        _post_escalation(turn, escalation, card_input, card_input.kind.value)
+        _post_escalation(turn, escalation, card_input, f"{card_input.kind.value}-{len(left)}")
 
 
 def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:

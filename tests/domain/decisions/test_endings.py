@@ -367,10 +367,14 @@ def test_an_escalation_ends_where_a_backlog_stays_and_moves():
 
 
 def test_an_escalation_of_another_queue_keeps_the_first():
-    """Both queues are in people's hands, so neither is restarted until both are healthy or a person says so."""
+    """Both queues are in people's hands, until they are healthy or a person says so. The end of one is told at once."""
     both = posted(woken(about_post(escalated()), NOW, seen(now=NOW), with_rules=PUBLIC).document)
     assert both.escalation.incident == "inc-2"
     assert {watched.queue.key for watched in both.escalation.queues} == {MAIL.key, POST.key}
+    one = looked_twice(both, well)
+    said = {message.card.headline for message in one.to_tell if message.card.kind == "resolved"}
+    assert said == {"No action needed: mail.delivery of mail works again; its other queues don't yet"}
+    assert [watched.queue.key for watched in one.escalation.queues] == [POST.key]
 
 
 MAIL_AGAIN = case(starts_at=NOW + 300, fingerprint="fp-2")
