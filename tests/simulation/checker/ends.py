@@ -84,12 +84,12 @@ def _is_seen_well(past: Past, name: str, ran: Run | None, until: float, *, is_en
 
 def is_well(past: Past, name: str, ran: Run | None, at: float) -> bool:
     """Whether a consumer of the application is there, which came with the restart or stays, and nothing waits, or it finishes
-    messages and none of its consumers hangs. What Prometheus looks back on may be over."""
+    messages and none of its consumers hangs. What Prometheus looks back on may be over; a lost node's consumers stay listed."""
     queue, scrape_s, for_s = past.world.queues[name], past.world.faults.scrape_s, past.runbook.symptom.for_s
     ended, began = (ran.ends or 0.0, ran.started) if ran else (0.0, 0.0)
     old = () if at >= ended + LEAVING_S else queue.consumers(began)
     moved_s = (RANGE + 1) * scrape_s or for_s + 2 * COUNTED_S
-    moments = (at, max(ended + LEAVING_S, at - moved_s)) if scrape_s else (at, at - COUNTED_S)
+    moments = (at, max(ended + LEAVING_S, at - moved_s) if scrape_s else at - COUNTED_S * (2 if past.world.nodes_lost else 1))
     present = not past.book_of(name).recovered.min_consumers
     present = present or any(one not in old for moment in moments for one in queue.consumers(moment))
     empty = any(queue.depth(moment) == 0 for moment in (at, at - (scrape_s or COUNTED_S)))

@@ -44,8 +44,9 @@ def _healthy_restarted(past: Past, case: Held) -> list[Violation]:
 
 
 def _never_calm(past: Past) -> list[Violation]:
-    """A question mentions nobody, calls nobody else, and escalates nothing."""
-    violations = []
+    """A question mentions nobody, calls nobody else but whom the incident had called before, and escalates nothing."""
+    violations, posts = list[Violation](), past.world.chat.posts
+    called = {card.incident for _, to, card in posts if to == CALLED and card.urgency == "act" and MAY_HANG not in card.headline}
     for incident, record in past.records.items():
         if record.outcome.reason is not Reason.LIKELY_STUCK or record.incident.restarts:
             continue
@@ -53,8 +54,8 @@ def _never_calm(past: Past) -> list[Violation]:
             violations.append(Violation("I13", f"{incident} asked, and was escalated"))
         violations += [
             Violation("I13", f"{incident} asked, and its {card.kind} called people")
-            for _, channel, card in past.world.chat.posts
+            for _, channel, card in posts
             if card.incident == incident and (card.kind == "not_approved" or MAY_HANG in card.headline)
-            if channel == CALLED or card.mention
+            if (channel == CALLED and incident not in called) or card.mention
         ]
     return violations

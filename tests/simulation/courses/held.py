@@ -91,8 +91,9 @@ class Held:
         """All its consumers are gone then."""
 
         def happens() -> None:
-            self.world.note(f"the broker of {APP} is restarted")
-            self.queue.restart_broker(self.world.now)
+            if not self.over:  # nobody would come back
+                self.world.note(f"the broker of {APP} is restarted")
+                self.queue.restart_broker(self.world.now)
 
         self.world.at(at, happens)
 
