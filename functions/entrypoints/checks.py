@@ -1,7 +1,6 @@
 """The questions of `check`: which system answers each, and the lines of the answer; and those about the configuration itself."""
 
 import json
-import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +33,7 @@ from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.incidents import Document, EvidenceRun, Incident
-from functions.domain.model.observations import QueueSnapshot, QueueStalls, StallKind
+from functions.domain.model.observations import QueueSnapshot, QueueStalls
 from functions.domain.model.runbooks import EvidenceJob, Runbook, Symptom
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
@@ -287,7 +286,7 @@ def _check_watching(
                 yield _say_watched(f"{name}: {each} was watched", symptom, learned, ports.now())
         needed = ports.symptoms[symptom.kind].Keys.NEEDED_BY_AUTO
         if needed and queue and not is_auto:
-            yield _say_needed(name, needed, symptom, queue, readings[queue.key], of_queue or QueueStalls(0.0))
+            yield _say_needed(name, needed, symptom, queue, readings[queue.key])
 
 
 def _say_watched(what: str, symptom: Symptom, learned: QueueStalls | None, now: float) -> Finding:
@@ -297,12 +296,9 @@ def _say_watched(what: str, symptom: Symptom, learned: QueueStalls | None, now: 
     return Finding(what, True, join((f"for {duration(now - learned.since)}", say_stalls(symptom, learned))))
 
 
-def _say_needed(
-    name: str, needed: Iterable[str], symptom: Symptom, queue: QueueRef, reading: object, learned: QueueStalls
-) -> Finding:
-    """By who consumes now, and by what was seen. Deployments count by themselves (`gone`), whatever `for` is."""
+def _say_needed(name: str, needed: Iterable[str], symptom: Symptom, queue: QueueRef, reading: object) -> Finding:
+    """By who consumes now. What was learned is not written as `for`, which would hold it for good, and for all kinds."""
     users = list(reading.users) if isinstance(reading, QueueSnapshot) else []
-    for_s = max(symptom.bound_s(learned.deadline_s(kind)) for kind in (StallKind.HELD, StallKind.UNSERVED))
-    values = {**queue.keys, "users": users or ["..."], "for": f"{math.ceil(for_s / 10) * 10}s"}
+    values = {**queue.keys, "users": users or ["..."], "for": f"{symptom.for_s:.0f}s"}
     line = ", ".join(f"{key}: {json.dumps(values[key], ensure_ascii=False)}" for key in needed)
     return Finding(f"{name}: what mode auto needs", True, f"symptom: {{{symptom.kind}: {{{line}}}}}")

@@ -302,9 +302,9 @@ def test_auto_was_watched_before(here: Line) -> None:
         assert line["detail"].split("; ") == [
             "for 12 d 0 h",
             "it stood still 3 times, for up to 2 min 32 s, and went on",
-            "it is called stuck after 3 min 45 s",
+            "people are asked after 3 min 45 s, it is restarted after 3 min 52 s",
             "it stood still 1 time, for up to 1 min 30 s, and went on",
-            "it is called stuck after 6 s",
+            "people are asked after 6 s, it is restarted after 2 min 15 s",
         ]
         assert ("Alerts: mail-delivery: mail.other was watched" in lines) is (not labels)
     (said, *_) = here.json("status")["stalls"]
@@ -314,13 +314,13 @@ def test_auto_was_watched_before(here: Line) -> None:
 
 
 def test_the_lines_that_auto_needs(here: Line) -> None:
-    """Whose consumers, where and how long: from who consumes now, and from the stalls seen. Nothing where they are there."""
+    """Whose consumers, and where: from who consumes now. Nothing where they are there."""
     here.configured(*looks_at(queue="mail.delivery", vhost="/"))
     what = "Alerts: mail-delivery: what mode auto needs"
     assert '{rabbitmq: {vhost: "/", users: ["mail"], for: "60s"}}' in findings(here, code=0)[what]["detail"]
     watched(here, "mail.delivery", *SEEN)
     here.rabbit.queue("mail.delivery").set(consumers=())
-    assert '{vhost: "/", users: ["..."], for: "230s"}' in findings(here, code=0)[what]["detail"]
+    assert '{vhost: "/", users: ["..."], for: "60s"}' in findings(here, code=0)[what]["detail"]
     here.configured(*looks_at())
     assert what not in findings(here, code=0), "the queue comes with the alert"
     here.configured()

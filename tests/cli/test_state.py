@@ -70,9 +70,6 @@ def switch(here: Line) -> Pause:
     return decode(Pause, stored.body, "pause")
 
 
-# --- status ------------------------------------------------------------------------------------------------------------
-
-
 def test_what_is_under_way_with_its_phase_and_when_it_is_due(here: Line) -> None:
     """Normal, and so is nothing: code 0. One that nobody stepped is wrong: the scheduler or verify does not work."""
     status = here.json("status")
@@ -147,9 +144,6 @@ def test_a_store_that_is_not_there_is_not_made(here: Line, tmp_path: Path) -> No
     assert f"{missing} does not exist" in here.run("status", code=1).stderr
     assert "does not exist" in here.run("pause", "--reason", "x", code=1).stderr
     assert not missing.exists()
-
-
-# --- pause and resume --------------------------------------------------------------------------------------------------
 
 
 def test_pause_and_resume(here: Line) -> None:
@@ -258,9 +252,6 @@ def test_an_escalation_is_taken_by_name_and_status_says_by_whom(here: Line) -> N
     assert f"ago {taken_by} →" in shown
     assert "no open incidents" in shown
     assert f"{taken_by} has taken it" in here.run("ack", "mail-delivery", "--by", "anna", code=1).stderr
-
-
-# --- approve -----------------------------------------------------------------------------------------------------------
 
 
 def asking(expires_at: float = NOW + 1800) -> Document:

@@ -197,8 +197,9 @@ def _works_again(card_input: CardInput) -> Content:
     headline = Text("{subject} works again") if card_input.escalation else Text("{subject} works again; nothing was restarted")
     if card_input.again:
         names = join((tidy(state.queue.name) for state in card_input.queues), COMMA)
-        headline = Text("{queues} of {subject} works again; its other queues don't yet", queues=names)
-    return Content("fine", headline, [Text("Healthy in two checks."), *say_cause(card_input)])
+        headline = Text("{queues} of {subject} has recovered; its other queues have not yet", queues=names)
+    urgency = "watch" if card_input.again else "fine"
+    return Content(urgency, headline, [Text("Healthy in two checks."), *say_cause(card_input)])
 
 
 def _escalated(card_input: CardInput) -> Content:

@@ -203,10 +203,9 @@ def tell_turned_away(turn: Turn) -> None:
 
 def note_matched(turn: Turn, event: AlertsReceived) -> None:
     """Note, to the hour, when a runbook last matched a firing alert."""
-    names = {case.runbook.name for case in event.cases if case.runbook and case.alert.firing}
-    old = [name for name in names if turn.at - turn.document.matched.get(name, 0.0) >= NOTED_S]
-    if old:
-        turn.document = replace(turn.document, matched={**turn.document.matched, **dict.fromkeys(sorted(old), turn.at)})
+    names, known = (case.runbook.name for case in event.cases if case.runbook and case.alert.firing), turn.document.matched
+    if old := [name for name in names if turn.at - known.get(name, 0.0) >= NOTED_S]:
+        turn.document = replace(turn.document, matched={**known, **dict.fromkeys(old, turn.at)})
 
 
 def tell_left_out(turn: Turn, event: AlertsReceived, case: MatchedAlert, count: int) -> None:

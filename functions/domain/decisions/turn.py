@@ -179,7 +179,7 @@ def _was_asked(context: GuardContext, subject: Subject, state: QueueState) -> bo
     """Whether another incident asked about this standstill; where its known stalls exceed the deadline, about the queue today."""
     learned, symptom = context.document.stalls.get(subject.queue), context.runbook_of(state).symptom
     told = context.document.list_told(subject)
-    if learned is not None and learned.deadline_s(subject.kind) > symptom.for_at_most_s:
+    if learned is not None and learned.asks_s(subject.kind) > symptom.for_at_most_s:
         told += [each for each in context.document.told if each.subject.queue == subject.queue]
     return any(each.incident != context.incident.id and context.now - each.at < QUESTION_S for each in told)
 
@@ -190,7 +190,7 @@ def delivery_limit(context: GuardContext) -> Decision | None:
     for queue in (state.queue for state in context.incident.queues):
         reading = context.seen.reading_of(queue)
         returns = reading.returns if isinstance(reading, QueueSnapshot) and reading.unacked else None
-        if returns is not None and returns.may_drop:
+        if returns is not None and not returns.left and not returns.dead_letters:
             limit = returns.limit if returns.limit is not None else Text("unknown")
             limits.append(named(queue.name, Text("delivery limit {limit}", limit=limit)))
     if not limits:

@@ -88,7 +88,7 @@ def _judge_statement(symptom: Symptom, said: Statement, terms: Terms) -> Judgeme
     deadline_s = terms.with_deadline(symptom, StallKind.HELD).for_s
     if said.stuck_s < deadline_s:
         return Judgement(Health.UNSURE, why, again_in_s=max(deadline_s - said.stuck_s, SOONEST_S))
-    if against := terms.doubt(symptom, StallKind.HELD):
+    if against := terms.doubt(symptom, StallKind.HELD, said.stuck_s):
         return Judgement(Health.LIKELY, why, Proof.STATED, against=against)
     return Judgement(Health.ILL, why, Proof.STATED)
 

@@ -40,7 +40,7 @@ class Since(Struct, frozen=True):
 def be_patient(runbook: Runbook, learned: QueueStalls | None) -> Runbook:
     """The runbook for a queue of which stalls are known: after a restart, too, it may stand still for as long."""
     symptom, stalls = runbook.symptom, learned or NOTHING_LEARNED
-    deadlines_s = {kind: symptom.bound_s(stalls.deadline_s(kind)) for kind in StallKind}
+    deadlines_s = {kind: symptom.bound_s(stalls.restarts_s(kind)) for kind in StallKind}
     longest_s = max(deadlines_s.values())
     if longest_s <= symptom.for_s:
         return runbook

@@ -72,20 +72,20 @@ class Terms(Struct, frozen=True):
     on_purpose: frozenset[StallKind] = frozenset()  # a person said so of the standstill that goes on
 
     def with_deadline(self, symptom: Symptom, kind: StallKind) -> Symptom:
-        """The symptom, whose `for` is the progress deadline of this kind."""
-        return replace(symptom, for_s=symptom.bound_s(self.learned.deadline_s(kind)))
+        """The symptom, whose `for` is the time from which on people are asked about this kind."""
+        return replace(symptom, for_s=symptom.bound_s(self.learned.asks_s(kind)))
 
     def has_seen(self, users: Iterable[str]) -> bool:
         """Whether one of these users was ever seen to consume the queue."""
         return not set(users).isdisjoint(self.learned.users)
 
-    def doubt(self, symptom: Symptom, kind: StallKind) -> Phrase:
-        """What people said of this kind, or what was seen of it, against a proof."""
+    def doubt(self, symptom: Symptom, kind: StallKind, lasted_s: float) -> Phrase:
+        """What people said of this kind, or what was seen of it, against a proof by what has lasted for so long."""
         if kind in self.on_purpose:
             return Text("a person said that it stands still on purpose")
         if kind in self.learned.doubted:
             return Text("after the last restart for this, a person said that the application had been healthy")
-        if self.learned.deadline_s(kind) > symptom.for_at_most_s > symptom.for_s:
+        if symptom.learns and not lasted_s >= self.learned.restarts_s(kind) <= symptom.for_at_most_s:
             longest_s = self.learned.of_kind(kind)[0].lasted_s
             return Text("it stood still for {age} before, and went on by itself", age=duration(longest_s))
         return ""
@@ -99,14 +99,14 @@ def terms_of(runbook: Runbook, learned: QueueStalls | None = None, on_purpose: f
 
 def find_rows(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms) -> list[Row]:
     """The rows that the figures show, in the order of the table, however long they have lasted; each as strong as it can be.
-    One that lasts until the progress deadline of its kind proves that the queue is stuck."""
+    One that lasts until people are asked about its kind is likely, and one that lasts longer than what was seen is proved."""
     held = terms.with_deadline(symptom, StallKind.HELD)
     rows = find_held(held, snapshot, trust, terms)
     if snapshot.blind is None:
         rows += [*_find_growing(symptom, held.for_s, snapshot), *_find_waiting(symptom, snapshot, trust, terms)]
     if oldest := find_oldest(held, snapshot, trust):
         rows.append(oldest)
-    doubted = [(row, terms.doubt(symptom, row.kind)) for row in rows]
+    doubted = [(row, terms.doubt(symptom, row.kind, row.lasted_s)) for row in rows]
     rows = [_doubt(row, against) if against else row for row, against in doubted]
     return sorted(rows, key=lambda row: row.proof is Proof.PERHAPS)
 
@@ -343,7 +343,7 @@ def _doubt_gone(symptom: Symptom, snapshot: QueueSnapshot, terms: Terms, lasted_
         return Text(
             "no consumer is required (`min_consumers: 0`): applications scaled to zero and nightly workers look like this"
         )
-    if not symptom.names_queue and not terms.has_seen(symptom.users):
+    if any("${" in template for template in symptom.keys.values()) and not terms.has_seen(symptom.users):
         return Text("the alert names the queue, and no consumer of `users` was ever seen there: it may be somebody else's")
     if snapshot.unacked and not snapshot.consumers and lasting_s(snapshot.history.unacked, bool) >= lasted_s:
         return _say_unseen(snapshot)

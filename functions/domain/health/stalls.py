@@ -22,7 +22,7 @@ from functions.domain.model.observations import (
 )
 from functions.domain.model.runbooks import Runbook, Symptom
 from functions.domain.texts.words import duration
-from functions.runtime.text import Phrase, Text, join
+from functions.runtime.text import COMMA, Phrase, Text, join
 
 LOOK_S = 540.0  # RabbitMQ keeps samples of 5 s for 600 s, so what ended between two looks is known to 10 s
 KNOWN_TO_S = 10.0
@@ -189,12 +189,14 @@ def say_stalls(symptom: Symptom, learned: QueueStalls, kinds: Iterable[StallKind
     said: list[Phrase] = []
     for kind in kinds:
         if stalls := learned.of_kind(kind):
-            deadline_s = symptom.bound_s(learned.deadline_s(kind))
             text = Text(
-                "it stood still {count} time, for up to {longest}, and went on; it is called stuck after {deadline}",
-                "it stood still {count} times, for up to {longest}, and went on; it is called stuck after {deadline}",
+                "it stood still {count} time, for up to {longest}, and went on; people are asked after {asks}",
+                "it stood still {count} times, for up to {longest}, and went on; people are asked after {asks}",
             )
-            said.append(text.fill(count=len(stalls), longest=duration(stalls[0].lasted_s), deadline=duration(deadline_s)))
+            asks, restarts_s = duration(symptom.bound_s(learned.asks_s(kind))), symptom.bound_s(learned.restarts_s(kind))
+            text = text.fill(count=len(stalls), longest=duration(stalls[0].lasted_s), asks=asks)
+            restarts = Text("it is restarted after {restarts}", restarts=duration(restarts_s))
+            said.append(join((text, restarts if learned.restarts_s(kind) <= symptom.for_at_most_s else ""), COMMA))
     return join(said)
 
 

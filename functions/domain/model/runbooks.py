@@ -94,11 +94,6 @@ class Symptom(Struct, frozen=True):
     def learns(self) -> bool:
         return self.for_at_most_s > self.for_s
 
-    @property
-    def names_queue(self) -> bool:
-        """Whether the runbook itself names the queue: no label of an alert chooses it."""
-        return not any("${" in template for template in self.keys.values())
-
     def bound_s(self, learned_s: float) -> float:
         """How long a queue may stand still that was seen to for so long: `for` at least, `for_at_most` at most."""
         return max(self.for_s, min(learned_s, self.for_at_most_s))

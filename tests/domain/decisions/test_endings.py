@@ -373,7 +373,7 @@ def test_an_escalation_of_another_queue_keeps_the_first():
     assert {watched.queue.key for watched in both.escalation.queues} == {MAIL.key, POST.key}
     one = looked_twice(both, well)
     said = {message.card.headline for message in one.to_tell if message.card.kind == "resolved"}
-    assert said == {"No action needed: mail.delivery of mail works again; its other queues don't yet"}
+    assert said == {"No action yet: mail.delivery of mail has recovered; its other queues have not yet"}
     assert [watched.queue.key for watched in one.escalation.queues] == [POST.key]
 
 

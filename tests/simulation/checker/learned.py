@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from statistics import median
 
 from functions.domain.model.observations import MARGIN, QueueStalls, Stall, StallKind
 from tests.simulation.broker import RANGE, REACH_S, Queue
@@ -99,11 +100,12 @@ def _lengths(counter: Counter, at: float, ends: tuple[float, float], most_s: flo
 def _deadline_s(past: Past, case: Held, stalls: QueueStalls | None) -> float:
     symptom = past.runbook.symptom
     lengths = sorted((one.lasted_s for one in stalls.stalls if one.kind is case.stalls), reverse=True) if stalls else []
-    return max(symptom.for_s, min(MARGIN * lengths[1], symptom.for_at_most_s) if len(lengths) > 1 else 0.0)
+    spread = lengths[0] / median(lengths) - 1 if lengths else 0.0
+    return max(symptom.for_s, min(lengths[0] * (MARGIN + 2 * spread), symptom.for_at_most_s) if lengths else 0.0)
 
 
 def _restarted_early(past: Past, case: Held) -> list[Violation]:
-    """While it is healthy, no stall shorter than one and a half times the second-longest before it is restarted."""
+    """While it is healthy, no stall shorter than one and a half times the longest before it is restarted."""
     violations = []
     for start in past.world.sent:
         if start.target != TARGET or start.document is None or past.is_pressed(TARGET, start.at):

@@ -263,7 +263,7 @@ def judge(scene: Scene, cards: Sequence[Card], stalls: tuple[Stall, ...], for_s:
     began_at = None if scene.began_at is None else max(scene.began_at, opened_at)
     cards = [card for card in cards if card.at >= opened_at]
     before = QueueStalls(0.0, tuple(one for one in stalls if one.began_at < (began_at or 0.0)))
-    for_s = max(for_s, *(before.deadline_s(kind) for kind in StallKind))
+    for_s = max(for_s, *(before.restarts_s(kind) for kind in StallKind))
     seconds = None
     if scene.broken:
         right, verdict = False, f"the play broke: {scene.broken}"
