@@ -121,9 +121,6 @@ def test_a_broken_document_is_refused_by_name(body):
     assert "move it away" in str(denied.value.remedy)
 
 
-# --- many threads at once -------------------------------------------------------------------------------------------
-
-
 ROOT = Path(__file__).parents[2]
 ROUNDS = """
 import importlib, sys, threading
@@ -157,9 +154,6 @@ def test_a_type_may_be_met_by_many_threads_at_once():
     assert (done.returncode, done.stdout) == (0, "all rounds done\n"), done.stderr[-2000:]
     with pytest.raises(msgspec.ValidationError):
         convert([{"fingerprint": 7}], tuple[Alert, ...])
-
-
-# --- storm slots
 
 
 def storm_of(ports: Memory) -> Storm:

@@ -198,8 +198,7 @@ def _works_again(card_input: CardInput) -> Content:
     if card_input.again:
         names = join((tidy(state.queue.name) for state in card_input.queues), COMMA)
         headline = Text("{queues} of {subject} has recovered; its other queues have not yet", queues=names)
-    urgency = "watch" if card_input.again else "fine"
-    return Content(urgency, headline, [Text("Healthy in two checks."), *say_cause(card_input)])
+    return Content("watch" if card_input.again else "fine", headline, [Text("Healthy in two checks."), *say_cause(card_input)])
 
 
 def _escalated(card_input: CardInput) -> Content:

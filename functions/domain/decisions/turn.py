@@ -13,7 +13,7 @@ from functions.domain.health.recovery import be_patient
 from functions.domain.health.rows import Terms, terms_of
 from functions.domain.model.alerts import MatchedAlert, QueueRef
 from functions.domain.model.cards import CardKind
-from functions.domain.model.codes import Action, Health, Mode, Phase, Reason
+from functions.domain.model.codes import ASKED, Action, Health, Mode, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Decision, Kind, Reply, hold
 from functions.domain.model.incidents import Asked, Document, Incident, Opinion, QueueState
 from functions.domain.model.observations import (
@@ -181,7 +181,8 @@ def _was_asked(context: GuardContext, subject: Subject, state: QueueState) -> bo
     told = context.document.list_told(subject)
     if learned is not None and learned.asks_s(subject.kind) > symptom.for_at_most_s:
         told += [each for each in context.document.told if each.subject.queue == subject.queue]
-    return any(each.incident != context.incident.id and context.now - each.at < QUESTION_S for each in told)
+    asked = (each for each in told if each.reason in (*ASKED, Reason.DECLINED))  # that Unstick is paused, asks nothing
+    return any(each.incident != context.incident.id and context.now - each.at < QUESTION_S for each in asked)
 
 
 def delivery_limit(context: GuardContext) -> Decision | None:

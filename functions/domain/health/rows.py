@@ -85,9 +85,9 @@ class Terms(Struct, frozen=True):
             return Text("a person said that it stands still on purpose")
         if kind in self.learned.doubted:
             return Text("after the last restart for this, a person said that the application had been healthy")
-        if symptom.learns and not lasted_s >= self.learned.restarts_s(kind) <= symptom.for_at_most_s:
-            longest_s = self.learned.of_kind(kind)[0].lasted_s
-            return Text("it stood still for {age} before, and went on by itself", age=duration(longest_s))
+        stalls = self.learned.of_kind(kind) if symptom.learns else []
+        if stalls and not lasted_s >= self.learned.restarts_s(kind) <= symptom.for_at_most_s:
+            return Text("it stood still for {age} before, and went on by itself", age=duration(stalls[0].lasted_s))
         return ""
 
 

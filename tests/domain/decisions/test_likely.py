@@ -9,7 +9,7 @@ from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Proof, Reason
 from functions.domain.model.events import Collect, Start, Step
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import EvidenceReading, Execution, Holder, NodeOutput, QueueSnapshot
+from functions.domain.model.observations import EvidenceReading, Execution, Holder, NodeOutput, Pause, QueueSnapshot
 from functions.domain.model.runbooks import EvidenceJob, Freeze, HolderOption, Recovered, Restart, Rules, Symptom
 from tests.support.worlds.scenes import (
     NOW,
@@ -102,6 +102,13 @@ def test_where_nobody_can_be_asked_it_is_a_hold():
     at = NOW + 7200.0
     again = moved(later, alerted(case(starts_at=at), incident="inc-2"), seen(now=at, mail=kept(at)), at, alone)
     assert (reason(again), kinds(again.document)) == (Reason.LIKELY_STUCK, [])
+
+
+def test_who_heard_of_a_pause_alone_is_asked_after_it():
+    paused = moved(EMPTY, alerted(case()), seen(mail=kept(), pause=Pause("a test")), with_rules=asking())
+    at = NOW + 900.0
+    again = moved(paused.document, alerted(case(starts_at=at), incident="inc-2"), seen(now=at, mail=kept(at)), at, asking())
+    assert (reason(paused), phase(again)) == (Reason.PAUSED, Phase.ASKED)
 
 
 def test_a_question_stays_open_for_a_day_and_reminds_three_times():
