@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.broker import ADMIN, Application, Broker
+from testbed.broker import ADMIN, HOST, Application, Broker
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import ENDED_WITHIN_S, SHORT, Unstick, alert, configuration, job_id, runbook
 from testbed.workers.crew import Habit, Publisher, Worker
@@ -21,7 +21,8 @@ GETS, CONSUMES = Habit(gets=True, auto_ack=True, work_s=5.0), Habit(work_s=1.0)
 SHOWN_S = 20.0
 """Until RabbitMQ's figures, up to 9 s late, show a hang that is no job of some seconds."""
 BELIED = ("works again", "No action needed")
-pytestmark = [pytest.mark.manual, pytest.mark.timeout(300)]
+VERSIONS = [*(pytest.param(one, marks=pytest.mark.manual) for one in (HOST, "4.0")), "4.3"]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.parametrize("rabbitmq_server", VERSIONS, indirect=True)]
 
 
 @dataclass
