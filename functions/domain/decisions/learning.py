@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import count_as_restarts
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.looks import to_trust
 from functions.domain.health.rows import Trust
@@ -88,11 +87,12 @@ def _note_users(turn: Turn, queue: QueueRef, runbook: Runbook, reading: Reading)
 
 
 def _is_spoiled(turn: Turn, standstill: Standstill) -> bool:
-    """Whether a run of the target's job, whoever started it, lay in it or within a minute of its end."""
+    """Whether a run of the target's job, whoever started it, lay in it or within a minute of its end. A planned run counts: once
+    its time has come, a runner may show it as scheduled still."""
     until = turn.at if standstill.ended_at is None else standstill.ended_at + CAUSED_S
     ahead_s = turn.history.ahead_s(turn.at) if turn.history else 0.0
-    runs = count_as_restarts(turn.history) if turn.history else ()
-    spans = ((run.runner_started_at, run.runner_ended_at or math.inf) for run in runs)
+    runs = turn.history.executions if turn.history else ()
+    spans = ((run.runner_started_at, run.runner_ended_at or math.inf) for run in runs if not run.refused)
     return any(began and began - ahead_s < until and ended - ahead_s > standstill.began_at for began, ended in spans)
 
 

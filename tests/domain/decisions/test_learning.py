@@ -177,12 +177,17 @@ def renewed() -> Play:
     return Play(then(then(then(working(*map(worker, "ab")), 100.0, a, b), 400.0, b, c), 700.0, *map(worker, "bc")))
 
 
-def restarted() -> Play:
+def restarted(*, planned: bool = False) -> Play:
     """A person's run of the job lies in it, though the consumer seems to go on."""
     play = Play(jobs(200.0))
     began = NOW + AHEAD_S + 250.0
-    play.runs = [Execution("7", "http://rundeck/7", "succeeded", began, began + 20.0)]
+    play.runs = [Execution("7", "http://rundeck/7", "succeeded", began, began + 20.0, scheduled=planned)]
     return play
+
+
+def planned() -> Play:
+    """The run was planned for then, and the answer that shows it is older than its start."""
+    return restarted(planned=True)
 
 
 def rebooted() -> Play:
@@ -221,7 +226,9 @@ def purged() -> Play:
     return Play(queue)
 
 
-@pytest.mark.parametrize("course", [replaced, closed, timed_out, beside, lapsed, renewed, restarted, rebooted, came_back, purged])
+@pytest.mark.parametrize(
+    "course", [replaced, closed, timed_out, beside, lapsed, renewed, restarted, planned, rebooted, came_back, purged]
+)
 def test_what_did_not_end_by_itself_teaches_nothing(course):
     assert course().until(1500).learned == []
 
