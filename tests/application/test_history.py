@@ -83,9 +83,6 @@ def test_of_a_long_archive_only_the_newest_records_are_read(world: Any):
     assert (len(every.kept), every.archived > every.read, every.broken) == (13, False, ())
 
 
-# --- the report
-
-
 @pytest.fixture
 def mail(tmp_path: Path) -> Iterator[StuckMail]:
     with stuck_mail(tmp_path, mode="auto") as stuck:

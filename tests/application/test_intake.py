@@ -68,9 +68,6 @@ def lists(ports: Memory) -> list[list[dict[str, Any]]]:
     return [content["deferred"] for _, content in ports.wakes if "deferred" in content]
 
 
-# --- what matches nothing -----------------------------------------------------------------------------------------------
-
-
 def turned_away(name: str, queue: str = "", reason: Reason = Reason.NO_RUNBOOK, **labels: str) -> MatchedAlert:
     labels = {"alertname": name, "queue": queue, **labels}
     return MatchedAlert(alert(fingerprint=f"{name} {queue}", labels=labels), reason=reason)
@@ -126,9 +123,6 @@ def test_invented_alerts_flood_no_chat(reason):
     assert ports.document(reason.replace("_", "-")).due == pytest.approx(ports.clock + 3600.0, abs=2.0)
 
 
-# --- lists -------------------------------------------------------------------------------------------------------------
-
-
 def test_what_is_handed_over_is_whole():
     """The wake-up that carries it decides as the webhook would have: as it was then, in a crowd or not."""
     ports = Timed()
@@ -175,9 +169,6 @@ def test_what_does_not_fit_into_one_task_goes_into_more(sizes, lists_of, direct)
     assert len({entry["incident"] for entry in entries}) == len(lists_of)
 
 
-# --- the sweep ---------------------------------------------------------------------------------------------------------
-
-
 def overdue(ports: Memory, ages: Mapping[str, float | None]) -> None:
     """Documents whose incident was due so long ago."""
     for key, age_s in ages.items():
@@ -200,9 +191,6 @@ def test_the_sweep_begins_with_what_is_overdue_longest(error):
     assert swept(ports) == ["doc-b", "doc-f", "doc-a"]
     assert ("WARNING", "wake-up missing; advanced by the sweep", "doc-a") in lines
     assert ("ERROR", "sweep failed for a document", "doc-f") in lines
-
-
-# --- what it may cost --------------------------------------------------------------------------------------------------
 
 
 EMPTY = Document(TARGET.key)
@@ -279,9 +267,6 @@ def test_a_call_that_no_thread_was_free_for_is_never_made(timeout_s):
         if thread.name.startswith("parallel-"):
             thread.join(60)
     assert len(calls) <= (MOST_THREADS if timeout_s else 0)
-
-
-# --- when it comes again ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("patient_code")

@@ -84,9 +84,6 @@ def woken_later(ports: Memory, seconds: float) -> None:
     reconcile.advance(ports, KEY, TimerFired(), ports.budget(60.0))
 
 
-# --- the order -------------------------------------------------------------------------------------------------------
-
-
 def test_a_restart_is_written_down_before_it_is_made_and_told_after():
     """I3, I6: load, look and wake-up at once; save and claim; POST; only then people."""
     ports = Memory()
@@ -183,9 +180,6 @@ def test_no_message_overtakes_an_older_one_of_its_channel(waited_s, due, event, 
     assert [card.kind for _, card in ports.posts] == posted
 
 
-# --- the moment of acting --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("how", ["with the save", "after a slow save", "unreadable"])
 def test_nothing_is_sent_when_the_kill_switch_turns_on_between_decision_and_post(how):
     """I9: it is read again right before the POST; turned on or unreadable, the restart is held and told."""
@@ -255,9 +249,6 @@ def test_a_409_is_looked_into_before_it_is_believed():
     ports.before = once("run inc-1.1", somebody)
     reply = advance(ports)
     assert (reply.action, reply.reason) == (Action.HELD, Reason.JOB_BUSY)
-
-
-# --- conflicts and crashes -------------------------------------------------------------------------------------------
 
 
 def test_an_alert_that_comes_right_before_its_incident_is_due_steps_nothing_unseen():
@@ -360,9 +351,6 @@ def test_a_restarted_alert_writes_its_document_three_times(trouble, saves, posts
     assert (sent(ports), ports.document(KEY).to_tell) == (["run inc-1.1"], ())
 
 
-# --- saved or lost ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("down", ["load", "save"])
 def test_alerts_that_can_not_be_saved_are_handed_to_the_scheduler(down):
     """I2: answered 200 as `deferred`; the wake-up carries them and decides them."""
@@ -399,9 +387,6 @@ def test_large_alerts_wait_in_lists_that_the_scheduler_takes():
     lists = [content["deferred"] for _, content in ports.wakes if "deferred" in content]
     assert (len(handled.replies), sum(map(len, lists))) == (110, 100)
     assert all(len(payload_of({"deferred": entries})) < 1_000_000 for entries in lists)
-
-
-# --- stale work ------------------------------------------------------------------------------------------------------
 
 
 def test_a_target_that_a_newer_release_has_is_left_to_it():

@@ -20,9 +20,6 @@ def content_of(payload: str) -> dict[str, Any]:
     return signing.verify_payload((SecretRef("env://UNSTICK_SIGNING_KEY"),), payload)
 
 
-# --- of an older configuration -----------------------------------------------------------------------------------------
-
-
 def test_a_message_for_a_channel_that_is_gone_is_read_on_another(place):
     """The chat failed, and was then taken out of the configuration: the top-level `notify` gets what waited for it."""
     broken = {"type": "slack", "url": "env://NOT_SET"}
@@ -36,9 +33,6 @@ def test_a_message_for_a_channel_that_is_gone_is_read_on_another(place):
     assert "recovered" in place.cards()
 
 
-# --- of another release ------------------------------------------------------------------------------------------------
-
-
 def test_a_wake_up_of_a_newer_release_is_left_for_it_and_its_target_is_swept(place):
     """It comes again until the newer release is back; the target does not wait for that."""
     place.alerted()
@@ -48,9 +42,6 @@ def test_a_wake_up_of_a_newer_release_is_left_for_it_and_its_target_is_swept(pla
     assert (status, "made by another release" in said) == (400, True)
     place.until_told(place.swept)
     assert "recovered" in place.cards()
-
-
-# --- of another key ----------------------------------------------------------------------------------------------------
 
 
 def test_a_target_whose_wake_up_was_signed_by_a_key_that_is_gone_is_swept(place):
@@ -87,12 +78,6 @@ def test_alerts_that_were_handed_over_go_to_the_targets_of_now(place):
     assert len(place.documents()) == 2
 
 
-# --- two deployments on one target -------------------------------------------------------------------------------------
-
-
-# --- Rundeck starts nothing
-
-
 def test_passive_rundeck_is_tried_again_until_it_is_active(place: Place) -> None:
     """The card says what to set and has no link: the web interface starts nothing either."""
     place.rundeck.state.passive = True
@@ -120,9 +105,6 @@ def test_a_project_that_is_disabled_is_named(place: Place) -> None:
     assert "the project is disabled" in said
     assert "no such job" not in said
     assert "Enable executions" not in said
-
-
-# --- clocks
 
 
 def test_an_incident_waits_until_a_clock_that_was_set_back_has_caught_up(place: Place) -> None:

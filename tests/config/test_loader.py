@@ -50,9 +50,6 @@ def problems(text: str, *, on_cloud_run: bool = False) -> tuple[str, ...]:
     return caught.value.problems
 
 
-# --- what is read ----------------------------------------------------------------------------------------------------------
-
-
 def test_what_is_required_is_enough_and_all_else_has_its_default():
     """The defaults are those of the design; durations are seconds, sizes are bytes."""
     read = parse_config(MINIMAL)
@@ -148,8 +145,6 @@ def test_the_configuration_of_the_process_is_read_once(tmp_path, monkeypatch):
     (tmp_path / "unstick.yaml").write_text(MINIMAL, encoding="utf-8")
     assert current_config() == first
 
-
-# --- what is refused -------------------------------------------------------------------------------------------------------
 
 HOLDER = "restart: {job: j, holder: {option: h, allow: 'h.'}"
 REFUSED = [
@@ -328,9 +323,6 @@ def test_a_file_that_can_not_be_read(tmp_path, name, says):
     assert str(tmp_path) in str(caught.value)
 
 
-# --- small parts -----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -345,9 +337,6 @@ def test_durations(text, expected):
             read_duration(text)
     else:
         assert read_duration(text) == expected
-
-
-# --- what is made from the types -------------------------------------------------------------------------------------------
 
 
 def test_every_key_of_the_file_is_explained():

@@ -278,9 +278,6 @@ def test_approvers_are_known_by_the_proxy_alone(tmp_path: Path, signed_in: str, 
         assert ("only the runbook's approvers may do this" in words(page)) is not may
 
 
-# --- taking an escalation ----------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def handed_over(mail: StuckMail) -> StuckMail:
     """A second attempt that nobody approved: people were called, and nobody has taken it."""

@@ -105,9 +105,6 @@ def head(*headers: str, target: str = "/") -> str:
     return "\r\n".join([f"POST {target} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""])
 
 
-# --- slow ----------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("target", "field", "piece", "answer"),
     [
@@ -155,9 +152,6 @@ def test_whoever_does_not_close_keeps_nobody_out(door):
         assert time.monotonic() - began < BODY_S
 
 
-# --- endless -------------------------------------------------------------------------------------------------------------
-
-
 def test_a_body_that_is_announced_as_too_large_is_not_read(door):
     """413 before a byte of it has come."""
     lengths = (MAX_BODY + 1, 10**12)
@@ -186,9 +180,6 @@ def test_a_body_that_ends_early_is_refused(door):
     assert ask(door, head("Transfer-Encoding: chunked", *forged()), b"5\r\nabc", ends=True) == 400
 
 
-# --- compressed, deep, huge ------------------------------------------------------------------------------------------------
-
-
 def test_compressed_bodies_are_never_unpacked(door):
     """A bomb of 1 GiB in 1 MB: 415, signed or not, and memory stays as it is."""
     bomb = gzip.compress(b"\0" * 2**24, 9) * 64
@@ -211,16 +202,10 @@ def test_a_notification_of_sixty_thousand_alerts_costs_seconds(door):
     assert (status, "Max Alerts" in said["error"]) == (413, True)
 
 
-# --- headers -----------------------------------------------------------------------------------------------------------------
-
-
 def test_no_header_moves_the_path(door):
     """Gunicorn takes SCRIPT_NAME and PATH_INFO from a proxy on this machine; a rule in front for /approve would be passed."""
     for field in ("SCRIPT_NAME: /other", "SCRIPT_NAME: /x", "PATH_INFO: /approve/open"):
         assert ask(door, head(field, "Content-Length: 2", target="/x/approve/open"), b"{}") == 401
-
-
-# --- many ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_flood_of_forged_requests_grows_neither_memory_nor_log_nor_threads(door):

@@ -68,9 +68,6 @@ def test_a_platform_lets_them_in(place, monkeypatch):
     assert place.entry("verify", "").post("/").status_code == 200
 
 
-# --- health ---------------------------------------------------------------------------------------------------------------
-
-
 def swept(folder: Path, ago_s: float) -> None:
     """The last sweep was this long ago."""
     with sqlite3.connect(folder / "unstick.db") as file:

@@ -75,9 +75,6 @@ def checked(answer: TestResponse, path: str, method: str) -> None:
     jsonschema.Draft202012Validator(schema).validate(answer.json if answer.is_json else answer.text)
 
 
-# --- the description -----------------------------------------------------------------------------------------------------------
-
-
 def test_the_description_is_sound():
     """Version 3.1, every reference leads somewhere, every schema is one, every operation has its own name and its answers."""
     assert described()["openapi"].startswith("3.1.")
@@ -98,9 +95,6 @@ def test_the_enumerations_are_the_programs():
     schemas = described()["components"]["schemas"]
     assert schemas["Incident"]["properties"]["action"]["enum"] == [action.value for action in Action]
     assert schemas["Reason"]["enum"] == [reason.value for reason in Reason]
-
-
-# --- what is answered ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -172,9 +172,6 @@ def escalated(team: Team) -> None:
     assert team.document().outcomes[-1].ending is Ending.ESCALATED
 
 
-# --- pressing ----------------------------------------------------------------------------------------------------------
-
-
 def test_a_person_approves_in_the_message(team: Team) -> None:
     """It restarts once, by name; the message says who approved, in place of its buttons."""
     message = team.message()
@@ -220,9 +217,6 @@ def test_a_person_takes_an_escalation_in_the_message(started: Callable[..., Team
     assert escalation.taken_by == "h.tanaka (Slack U0OTHER00)"
 
 
-# --- who may -----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("approvers", "may"), [(["U0123ABCD"], True), (["U0OTHER00"], False), (["anna@example.com"], False)])
 def test_only_approvers_approve_and_others_are_told_why_not(
     started: Callable[..., Team], approvers: list[str], may: bool
@@ -246,9 +240,6 @@ def test_only_people_of_the_workspace_press_in_the_channel(team: Team) -> None:
     assert team.place.rundeck.posts() == []
     assert team.press("approve", team={"id": "T9TK3CUKW"}) == 200
     assert len(team.place.rundeck.posts()) == 1
-
-
-# --- what is no press --------------------------------------------------------------------------------------------------
 
 
 def test_a_value_that_unstick_did_not_sign_does_nothing_and_answers_go_to_slack_alone(team: Team) -> None:
@@ -278,9 +269,6 @@ SLACK, HERE = "https://slack.com/api", "http://127.0.0.1:9"
 def test_which_addresses_are_slacks(url: str, base: str, slacks: bool) -> None:
     """One host by https; on this machine only where the API is a stand-in on this machine."""
     assert answers.is_slacks(url, base) is slacks
-
-
-# --- the signature -----------------------------------------------------------------------------------------------------
 
 
 def verdict(

@@ -54,8 +54,6 @@ def test_a_document_keeps_template_and_values() -> None:
     assert in_language("en", phrase) == "Set room to the number of `ops`."
 
 
-# --- the catalogues: nothing that is said lacks a translation, and none is left over -------------------------------------
-
 FILES = sorted(LOCALES.glob("*/LC_MESSAGES/unstick.po"))
 
 

@@ -116,9 +116,6 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(inner)
 
 
-# --- Slack -------------------------------------------------------------------------------------------------------------
-
-
 def slack_problem(body: dict[str, Any]) -> str:
     """Types and lengths of blocks are checked by slack_sdk's own models when they are written, those of buttons too."""
     blocks = body.get("blocks", [])
@@ -212,9 +209,6 @@ class SlackApi(Platform):
         return slack_pings(body)
 
 
-# --- Google Chat -------------------------------------------------------------------------------------------------------
-
-
 class GoogleChat(Platform):
     mention = "<users/all>"
 
@@ -265,9 +259,6 @@ def buttons(body: Any) -> Iterator[Any]:
         for section in card["card"].get("sections", []):
             for widget in section["widgets"]:
                 yield from widget.get("buttonList", {}).get("buttons", [])
-
-
-# --- the rest ---------------------------------------------------------------------------------------------------------
 
 
 class AnyService(Platform):

@@ -131,9 +131,6 @@ def test_check_knows_a_wrong_url(chat: Any, url: str, monkeypatch: pytest.Monkey
     assert (finding.ok, bool(finding.remedy), url in repr(finding)) == (False, True, False)
 
 
-# --- the terminal ------------------------------------------------------------------------------------------------------
-
-
 def test_no_row_of_a_strangers_parses_as_an_entry_of_the_log():
     """Cloud Logging takes a line that is JSON for an entry, with its severity and labels."""
     forged = '{"severity": "CRITICAL", "message": "restarted"}'
@@ -153,8 +150,6 @@ def test_slack_answers_that_are_not_from_slack(bot: Bot, body: str):
         bot.post(STARTED)
     assert "S3CR3T" not in str(caught.value)
 
-
-# --- services behind apprise that call people ---------------------------------------------------------------------------
 
 INCIDENT = "20261126-031207-7f3a9c21"
 

@@ -63,9 +63,6 @@ def only_hmac(name: str) -> tuple[Recording, Auth, Hmac]:
     return recording, Auth(hmac=recording.hmac), recording.hmac
 
 
-# --- who is let in ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", [name for name in RECORDINGS if name not in WITHOUT_CREDENTIALS])
 def test_recorded_request_is_let_in(name):
     """Each recorded request passes with its secrets, by each of its ways alone and by all together, at the time it came."""
@@ -135,9 +132,6 @@ def test_replay_outside_the_window_is_refused(late_s, fresh):
     assert "at most 300 s off the clock here" in said
 
 
-# --- the modes of HMAC do not mix ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", STAMPED)
 def test_stamped_request_does_not_pass_without_a_timestamp_configured(name):
     """What was signed with a timestamp does not pass where none is expected, not even when it is cut into the body."""
@@ -169,9 +163,6 @@ def test_headers_of_other_names_count_for_nothing():
     assert "The header X-Sig must be" in refusal(auth, headers, b"{}", 1000)
     renamed = {"X-Sig": headers[SIGNATURE], "X-When": headers[TIMESTAMP]}
     authenticate(auth, as_wsgi(renamed), b"{}", 1000)
-
-
-# --- secrets ---------------------------------------------------------------------------------------------------------
 
 
 def by_each_way(references: Any, secret: str) -> list[tuple[Auth, dict[str, str]]]:
@@ -238,9 +229,6 @@ def test_secrets_are_read_only_for_what_could_match(headers):
     refusal(Auth(Hmac((locked,)), Basic("me", (locked,)), Bearer((locked,))), headers, b"{}", 1_795_561_678)
 
 
-# --- what refusals say -----------------------------------------------------------------------------------------------
-
-
 def test_refusal_speaks_of_each_way():
     """That is configured: the sender may have meant any."""
     auth = Auth(Hmac((known("key"),)), Basic("me", (known("w0rd"),)), Bearer((known("t0ken"),), scheme="ApiKey"))
@@ -248,9 +236,6 @@ def test_refusal_speaks_of_each_way():
     for part in ("signature does not match: are the secret and the timestamp header (X-Grafana-Alerting-Timestamp) the same",
                  "needs the scheme Basic", "needs the scheme ApiKey"):  # fmt: skip
         assert part in said
-
-
-# --- strangers -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,6 @@ SYSTEMS: dict[str, Callable[[Path], AbstractContextManager[System]]] = {
 """By the runner's name in unstick.yaml: its stand-in, given an empty folder."""
 
 
-# --- a Rundeck without a network
-
 AT = 1_800_000_000.0
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 SETTINGS = rundeck.Rundeck("http://rundeck", SecretRef("env://NONE"), token_expires="2027-03-01T00:00:00Z")

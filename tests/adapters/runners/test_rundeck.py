@@ -25,9 +25,6 @@ MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
 JSON, HTML = "application/json;charset=utf-8", "Text/HTML; charset=utf-8"
 
 
-# --- starting
-
-
 @pytest.mark.parametrize(
     ("fault", "taken"), [("500", 0), ("500_after", 1), ("drop", 1), ("refuse", 0), ("garbage", 1), ("late", 1), ("html", 0)]
 )
@@ -76,9 +73,6 @@ def test_the_options_that_came_through(said: Said, echo: Any, named: str) -> Non
         runs = mismatch.value.execution
     assert (runs.id, runs.url, runs.ended) == ("5", "http://rundeck/project/p/execution/show/5", False)
     assert said.sent == {"options": {"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060"}}
-
-
-# --- an exchange
 
 
 class Wire:
@@ -208,9 +202,6 @@ def test_no_secret_in_an_error_is_passed_on(monkeypatch: pytest.MonkeyPatch, sta
         Wire(status, JSON, body).ask(monkeypatch)
     assert "hunter2" not in str(raised.value)
     assert "\x1b" not in str(raised.value)
-
-
-# --- abort
 
 
 @pytest.mark.parametrize(

@@ -227,9 +227,6 @@ def test_each_node_is_named_with_or_without_a_terminal(said: Said, nodes: dict[s
     assert ok or ("outlives a lost connection" in str(line.remedy) and "`always-set-pty: 'true'`" in str(line.remedy))
 
 
-# --- the definition -------------------------------------------------------------------------------------------------------
-
-
 def options(*more: Mapping[str, Any]) -> dict[str, Any]:
     return {"options": [*OPTIONS, *more]}
 
@@ -300,9 +297,6 @@ def test_what_a_definition_comes_to(job: dict[str, Any], change: dict[str, Any],
     assert detail in str(line.detail)
     if what == GUARD:
         assert check(auto=False)[what].ok is (True if ok else None)
-
-
-# --- infra/rundeck
 
 
 def shipped_jobs() -> list[Path]:

@@ -33,9 +33,6 @@ def look(
     return settings.look(target, since_s=since_s, follow=follow, tail=tail, timeout_s=PATIENCE_S)
 
 
-# --- one execution
-
-
 def read(body: Any) -> Execution:
     return answers.execution_of(body, replace(SETTINGS, url=URL))
 
@@ -73,9 +70,6 @@ def test_a_clock_that_can_not_be_read(headers: dict[str, str]) -> None:
         answers.runner_now(Answer("Rundeck", 200, headers, b"", 1.0))
 
 
-# --- the target's own runs
-
-
 def test_look_takes_the_targets_own_runs_manual_ones_included(double: Rundeck, settings: Settings) -> None:
     """Rows count by their options without Unstick's own and empty ones; unfinished ones of others are listed apart."""
     plant, now = double.state.plant, double.state.now()
@@ -108,9 +102,6 @@ def test_the_page_of_the_job_has_the_options_filled_in(options: dict[str, str], 
     page = client.start_page(SETTINGS, replace(MAIL, options=options), "de/mo")
     assert page == f"{SETTINGS.url}/project/de%2Fmo/job/show/{JOB}{query}"
     assert parse_qs(urlsplit(page).query) == {f"opt.{name}": [value] for name, value in options.items() if value}
-
-
-# --- the lists
 
 
 def row(number: int, *, ended: float | None = WINDOW + 1, **more: Any) -> dict[str, Any]:
@@ -226,9 +217,6 @@ def test_an_execution_in_two_lists_is_over_if_one_of_them_says_so(lists: Lists, 
     assert [(run.id, run.ended) for run in look().executions] == [("7", True)]
 
 
-# --- the followed execution
-
-
 def test_retries_are_followed_to_the_last(double: Rundeck, settings: Settings) -> None:
     """The followed execution is the one at the end of the chain of retries, with its log once it has ended."""
     double.state.jobs[JOB].retries, double.state.jobs[JOB].results = 2, ["failed", "failed"]
@@ -287,9 +275,6 @@ def test_the_last_twenty_lines_of_the_log(said: Said, lists: Lists, entries: Any
     said.bodies["lastlines=60"] = entries if isinstance(entries, Exception) else {"entries": entries}
     said.bodies["execution/1"] = row(1)
     assert look(follow="1", tail=True).tail == tail
-
-
-# --- whether its command is over
 
 
 def step(line: str, node: str = "n1", **more: Any) -> dict[str, Any]:
@@ -372,8 +357,6 @@ def test_the_only_host_of_a_run_is_read_from_its_options(lists: Lists, value: st
     (run,) = look(target=replace(MAIL, holder="host")).executions
     assert (run.host, run.may_still_run) == (host, False)
 
-
-# --- evidence
 
 ENDED = {"id": 7, "status": "failed", "date-ended": {"unixtime": 1}}
 

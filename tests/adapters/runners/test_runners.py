@@ -70,9 +70,6 @@ def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
         yield Lab(system)
 
 
-# --- settings
-
-
 def test_its_settings_are_a_value(lab: Lab):
     """A frozen struct, which survives the archive of a function in the cloud; people know the runner by its name."""
     kind = type(lab.adapter)
@@ -81,9 +78,6 @@ def test_its_settings_are_a_value(lab: Lab):
     assert convert(json.loads(msgspec.json.encode(lab.adapter)), kind) == lab.adapter
     assert lab.adapter.name.isprintable()
     assert lab.adapter.name
-
-
-# --- starting
 
 
 def test_a_start_is_found_by_its_tag(lab: Lab):
@@ -168,9 +162,6 @@ def test_a_job_that_is_not_there_is_refused(lab: Lab):
     assert denied.value.remedy
 
 
-# --- the history
-
-
 def test_a_run_on_one_host_is_its_targets(lab: Lab):
     """I1: it counts as a restart, whichever host its option names; and it is not another target's."""
     target = replace(lab.target(), holder="host")
@@ -195,9 +186,6 @@ def test_what_does_not_answer_is_an_error(lab: Lab):
         assert not lab.system.secret or lab.system.secret not in f"{error.value!r} {error.value} {error.value.remedy}"
 
 
-# --- stopping
-
-
 def test_an_abort_ends_the_run(lab: Lab):
     """It is not a success, and names who did it."""
     started = lab.run()
@@ -217,9 +205,6 @@ def test_what_has_ended_can_not_be_aborted(lab: Lab):
     assert (after.succeeded, after.aborted_by) == (True, "")
 
 
-# --- evidence
-
-
 def test_evidence_is_read_once_it_is_there(lab: Lab):
     """It is no restart of anything."""
     started = lab.start_evidence()
@@ -229,9 +214,6 @@ def test_evidence_is_read_once_it_is_there(lab: Lab):
     assert (run.id, run.succeeded, output.rstrip("\n")) == (started.id, True, STACK)
     assert lab.look().executions == ()
     assert lab.system.restarted == []
-
-
-# --- check
 
 
 def test_check_finds_nothing_wrong_where_nothing_is(lab: Lab):

@@ -167,9 +167,6 @@ def rows(settings: local.LocalScheduler) -> list[tuple[Any, ...]]:
         return file.execute("SELECT payload, at, failures, owner, leased_until FROM wake_ups ORDER BY id").fetchall()
 
 
-# --- the contract --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("ahead_s", [0.6, 0.0, -5.0, -1_000_000.0], ids=["ahead", "now", "past", "long past"])
 def test_delivered_at_or_after_its_time(scheduler, ahead_s):
     """A wake-up comes at its time or a little later, never before; a past time means now.
@@ -227,9 +224,6 @@ def test_check_passes_and_leaves_nothing(scheduler):
     assert {finding.ok for finding in findings} == {True}
     time.sleep(0.3)
     assert scheduler.target.came == []
-
-
-# --- the local one's own troubles ----------------------------------------------------------------------------------
 
 
 def test_equal_pending_ones_are_merged(settings):
@@ -367,9 +361,6 @@ def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, ru
     target.over.set()
     wait_until(lambda: not any(thread.name == "unstick-wake-up" for thread in threading.enumerate()))
     assert [row[0] for row in rows(settings)] == ["new"]
-
-
-# --- Cloud Tasks' own troubles -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

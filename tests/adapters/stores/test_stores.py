@@ -94,9 +94,6 @@ def store(request) -> Lab:
     return lab
 
 
-# --- the contract --------------------------------------------------------------------------------------------------
-
-
 def test_only_who_loaded_the_newest_one_saves(store):
     """Every save makes a generation of its own. Any other is a Conflict, and what somebody else saved meanwhile stays.
 
@@ -190,8 +187,6 @@ def test_check_passes_and_leaves_nothing(store):
     assert store.list_documents() == []
 
 
-# --- the local one's own troubles ----------------------------------------------------------------------------------
-
 COUNT_UP = """
 import os, sys
 from functions.runtime.errors import Conflict
@@ -269,9 +264,6 @@ def test_unusable_files_are_denied(tmp_path, make):
             call(settings, PATIENCE_S)
         assert "create and write files in" in str(caught.value.remedy)
     assert settings.check(timeout_s=PATIENCE_S)[0].ok is False
-
-
-# --- Cloud Storage's own troubles ----------------------------------------------------------------------------------
 
 
 @pytest.fixture

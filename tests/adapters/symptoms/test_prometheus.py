@@ -59,9 +59,6 @@ def says(server: PrometheusDouble, **keys: Any) -> tuple[float | None, bool]:
     return seen.stuck_s, seen.recovered
 
 
-# --- questions ------------------------------------------------------------------------------------------------------------
-
-
 @given(now=st.floats(1.7e9, 1.9e9), for_s=st.floats(1, 3600), range_s=st.floats(1, 3600), reach_s=st.floats(0, 1800))
 def test_no_two_moments_are_further_apart_than_half_a_range(now: float, for_s: float, range_s: float, reach_s: float) -> None:
     """All of `for`, and as much as is asked for, lies between the first and the last, and both conditions are about the last."""
@@ -88,8 +85,6 @@ def test_how_it_logs_in(server: PrometheusDouble, settings: dict[str, Any], auth
     assert isinstance(look(server, settings), Statement)
     assert server.asked[-1]["authorization"] == authorization
 
-
-# --- answers --------------------------------------------------------------------------------------------------------------
 
 ANSWERS = [
     pytest.param([Series()], [], (60.0, 60.0), False, id="stuck all the time"),
@@ -191,9 +186,6 @@ def test_a_warning_means_that_something_is_missing(server: PrometheusDouble, war
     assert taken or warning in str(seen)
 
 
-# --- expressions and labels -----------------------------------------------------------------------------------------------
-
-
 def test_the_keys_of_a_runbook() -> None:
     """As they are if nobody gives others. The key is that of documents in the store, so a release must not change it."""
     assert prometheus.Symptom("a", "b").to_symptom() == runbooks.Symptom(
@@ -272,8 +264,6 @@ def test_a_label_never_changes_the_expression(sign: str, quote: str, value: str)
     text = re.sub(r"\\(.)", lambda escaped: {"n": "\n"}.get(escaped[1], escaped[1]), string)
     assert text == value if sign == "=" else re.fullmatch(text, value)
 
-
-# --- check ----------------------------------------------------------------------------------------------------------------
 
 DAY = "mail in the last 24 h"
 

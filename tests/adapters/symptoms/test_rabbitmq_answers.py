@@ -30,9 +30,6 @@ def seen(page: Any = None, **more: Any) -> QueueSnapshot:
     return to_snapshot(MAIL, total(**more), page, at=7.0)
 
 
-# --- a queue --------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("page", "said"),
     [
@@ -134,9 +131,6 @@ def test_how_many_messages_a_channel_may_hold(consumers: list[Any], own_limit: i
     assert convert(page, ChannelPage).window == window
 
 
-# --- how often a held message may return to its queue ----------------------------------------------------------------
-
-
 def samples(*values: int) -> dict[str, Any]:
     """The newest first, as the broker has them, 5 s apart."""
     return {"samples": [{"sample": value, "timestamp": AT_MS - 5000 * back} for back, value in enumerate(values)]}
@@ -211,9 +205,6 @@ def test_the_limit_is_what_the_broker_shows(version: str, queue: str, limit: int
 PASSING = (408, 429, 500)
 
 
-# --- statuses -------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
@@ -235,9 +226,6 @@ def test_what_a_status_means(status: int, body: bytes, said: str) -> None:
     assert str(error.detail) == said
     assert status in PASSING or (error.status, bool(error.remedy)) == (status, True)
     assert login_failed(answer) is (said == "the login failed")
-
-
-# --- what is asked for ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "pattern"), [("b", "^b$"), ("c.d", r"^c\.d$"), ("a|x", r"^a\|x$")])

@@ -161,8 +161,6 @@ def test_an_outcome_knows_when_its_last_restart_ended():
     assert without.document.outcomes[-1].runner_ended_at is None
 
 
-# --- suspicions: waited out by the samples, told only when one proves true, passed over when it does not ------------------------
-
 SUSPECTED = {"alertname": "Stuck", "queue": "mail", "unstick": "suspicion"}
 SUSPICION = alerted(case(labels=SUSPECTED))
 
@@ -206,8 +204,6 @@ def test_no_guard_speaks_before_the_suspicion_proves_true():
     assert (kinds(held.document), held.document.outcomes[-1].reason) == (["held"], Reason.PAUSED)
 
 
-# --- what was held at once -----------------------------------------------------------------------------------------------------
-
 ALWAYS = (Freeze(frozenset(range(7)), 0, 86400, "the whole week"),)
 
 
@@ -246,8 +242,6 @@ def test_a_would_be_restart_is_told_once_an_hour_for_its_queue():
         assert len(post.to_tell) == 1, "another queue"
         assert moved(sent, other, seen(now=NOW + 3700), NOW + 3700, observes).document.to_tell
 
-
-# --- escalations -----------------------------------------------------------------------------------------------------
 
 AGAIN_S = 900.0
 

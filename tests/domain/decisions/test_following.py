@@ -50,8 +50,6 @@ ENDED = replace(OURS, status="succeeded", runner_ended_at=RUNNER_NOW + 10, over=
 WITHIN_S, GRACE_S = 600.0, 900.0
 
 
-# --- running ---------------------------------------------------------------------------------------------------------
-
 RUNNING = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS))
 
 
@@ -256,9 +254,6 @@ def test_the_end_of_a_restart_begins_the_verification_anew():
     result = at_looks(lambda at: well(at) if at >= NOW + 595 else ill_slowly(at), *range(20, 601, 15), 615)
     assert (phase(result), result.document.due) == (Phase.VERIFYING, NOW + 610)
     assert last(woken(result.document, NOW + 610, seen(now=NOW + 610, mail=well(NOW + 610))))[0] is Ending.RECOVERED
-
-
-# --- verifying -------------------------------------------------------------------------------------------------------
 
 
 def at_looks(mail, *ages_s: float, document: Document | None = None, with_rules: Rules | None = None, post=None):

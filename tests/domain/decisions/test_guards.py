@@ -287,8 +287,6 @@ def test_what_a_restart_does_not_help_is_held_and_told(mail, reason):
     assert (decision.reason, decision.again_in_s, decision.tell) == (reason, None, True)
 
 
-# --- order, and people -----------------------------------------------------------------------------------------------
-
 IN_ORDER = [
     (Reason.PAUSED, {"pause": Pause("x")}, {}, {}),
     (Reason.SYMPTOM_GONE, {"mail": well()}, {}, {}),
@@ -342,8 +340,6 @@ def test_what_can_not_be_read_is_told_after_within_or_where_people_can_mend_it(p
     decision = decide(scene(seen(**{part: unread}), before=document(incident(**changes))))
     assert (decision.kind, decision.again_in_s, decision.tell) == (Kind.HOLD, 15.0, told)
 
-
-# --- freeze windows --------------------------------------------------------------------------------------------------
 
 MORNING = Freeze(frozenset(range(5)), 9 * 60, 10 * 60, "mon-fri 09:00-10:00")
 NIGHT = Freeze(frozenset({4}), 22 * 60, 6 * 60, "fri 22:00-06:00")

@@ -4,6 +4,7 @@ deadline. Queues take their course as in the simulation."""
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass, field
 
@@ -185,11 +186,6 @@ def restarted(*, planned: bool = False) -> Play:
     return play
 
 
-def planned() -> Play:
-    """The run was planned for then, and the answer that shows it is older than its start."""
-    return restarted(planned=True)
-
-
 def rebooted() -> Play:
     return Play(hung(), reboots=300.0)
 
@@ -226,8 +222,11 @@ def purged() -> Play:
     return Play(queue)
 
 
+PLANNED = functools.partial(restarted, planned=True)  # and the answer that shows the run is older than its start
+
+
 @pytest.mark.parametrize(
-    "course", [replaced, closed, timed_out, beside, lapsed, renewed, restarted, planned, rebooted, came_back, purged]
+    "course", [replaced, closed, timed_out, beside, lapsed, renewed, restarted, PLANNED, rebooted, came_back, purged]
 )
 def test_what_did_not_end_by_itself_teaches_nothing(course):
     assert course().until(1500).learned == []

@@ -206,9 +206,6 @@ def test_after_the_broker_s_restart_the_alert_remembers_who_consumed(annotations
         assert (phase(result), result.document.incident.queues[0].proof) == (Phase.ASKED, Proof.GONE), "scaled to zero"
 
 
-# --- the second opinion -------------------------------------------------------------------------------------------------------
-
-
 def with_opinions(mail: QueueSnapshot, *said: str, status: str = "succeeded", with_rules: Rules | None = None) -> Step:
     """The evidence job ran on the host of each holder, and wrote this about itself."""
     with_rules = with_rules or asking(evidence=EVIDENCE)

@@ -41,9 +41,6 @@ def case_of(labels: dict[str, str], *runbooks: Runbook, **more: bool) -> Matched
     return case
 
 
-# --- matchers --------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "matcher"),
     [
@@ -104,9 +101,6 @@ def test_what_is_no_matcher_says_why(text, mistake):
 def test_matching(text, value, expected):
     """Regular expressions must match the whole value; a missing label is the empty one; a huge value satisfies neither side."""
     assert matches(parse_matcher(text), {} if value is None else {"a": value}) is expected
-
-
-# --- cases -----------------------------------------------------------------------------------------------------------------
 
 
 def test_an_alert_becomes_a_target_and_a_queue():
@@ -213,11 +207,6 @@ def test_any_labels_end_in_a_target_that_is_allowed_or_a_reason(labels):
         assert 1 <= len(service) <= 40
         assert set(service) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
-
-# --- overlaps --------------------------------------------------------------------------------------------------------------
-
-
-# --- evidence --------------------------------------------------------------------------------------------------------------
 
 HOSTS = EvidenceJob("j", {"level": "#1", "host": HOLDER_HOST, "node": HOLDER_HOST, "zone": "z"}, {"host": "h.*", "node": ".*"})
 

@@ -69,9 +69,6 @@ def test_a_message_that_begins_with_act_now_calls_people(kind: str, language: st
     assert {one.channel: one.card.mention for one in document.to_tell} == {"ops": BOOK.mention}
 
 
-# --- which channels ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("top", "own", "expected"),
     [
@@ -87,9 +84,6 @@ def test_a_runbook_has_its_own_channels_or_those_of_all(top, own, expected):
     assert channels_for(known, None) == tuple(dict.fromkeys(top)) or not top
     everybody = Rules({BOOK.name: BOOK, OTHER.name: OTHER, "third": replace(OTHER, notify=("team", "third"))})
     assert everybody.default_channels == channels_for(everybody, None) == ("team", "others", "third")
-
-
-# --- what a document keeps ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -118,8 +112,6 @@ def test_of_an_alert_its_texts_are_kept_as_far_as_cards_show_them(changes, kept)
     assert to_alert_ref(replace(scenes.case(**changes), queue=None)).queue == ""
 
 
-# --- the same hold -----------------------------------------------------------------------------------------------------
-
 FIRST, SECOND = scenes.trigger(), scenes.trigger(fingerprint="fp-2")
 KEYS = ("grafana#1|fp-1|paused", "grafana#1|fp-2|paused")
 
@@ -146,8 +138,6 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     kept = {key: one for key, one in told.items() if NOW - one < 3600.0}
     assert after.holds == (told if recently else kept | new)
 
-
-# --- no runbook ------------------------------------------------------------------------------------------------------
 
 HOUR_S = 3600.0
 

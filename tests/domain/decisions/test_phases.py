@@ -51,9 +51,6 @@ ENDED = replace(OURS, status="succeeded", runner_ended_at=RUNNER_NOW + 10)
 WITHIN_S, GRACE_S = 600.0, 900.0
 
 
-# --- what came of the POST -------------------------------------------------------------------------------------------
-
-
 def unclear(at: float, **changes):
     """Attempt 1 got no clear answer, and this look does not show it."""
     return woken(moved(starting(**changes), StartResult("inc-1.1", unclear=SAID), at=NOW + 10).document, at)
@@ -141,9 +138,6 @@ def test_a_queue_that_is_healthy_before_the_next_attempt_has_recovered(before, h
     assert (last(result), kinds(result.document)) == ((Ending.RECOVERED, None), ["recovered"])
 
 
-# --- starting --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts):
     """One that has not ended is no proof that anything ran; refused as well, it leaves all attempts to come."""
@@ -218,9 +212,6 @@ def test_a_restart_that_a_person_aborted_is_that_persons_decision(adopted):
     assert "ps -ef" in " ".join(card.text)
     again = moved(result.document, alerted(case(starts_at=NOW + 100, fingerprint="fp-2")), seen(now=NOW + 120), at=NOW + 120)
     assert (starts(again), reason(again)) == ([], Reason.ESCALATED)
-
-
-# --- waiting ---------------------------------------------------------------------------------------------------------
 
 
 def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
@@ -347,8 +338,6 @@ def test_what_blocks_the_job_is_told_with_its_age(started, code, called, said):
     assert (last(late), links_of(late)[0]) == ((Ending.ESCALATED, code), other.url)
     assert len(starts(woken(replace(result.document, to_tell=()), NOW + 16, seen(now=NOW + 16)))) == 1
 
-
-# --- the host alone whose consumer hangs -----------------------------------------------------------------------------
 
 QUEUE = {"vhost": "/", "queue": "mail"}
 HOLDER = HolderOption("host", r"10\.0\.3\.[0-9]{1,3}")

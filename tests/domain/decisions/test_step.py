@@ -74,9 +74,6 @@ def without_target(code: Reason, **changes) -> MatchedAlert:
     return MatchedAlert(alert(**changes), book, reason=code, detail="why")
 
 
-# --- a first alert ---------------------------------------------------------------------------------------------------
-
-
 def test_a_stuck_queue_is_written_down_and_started():
     """I3: wake-up and claim first, then the start with its tag and the fence (`start_within`) on the runner's clock."""
     result = moved(EMPTY, alerted())
@@ -125,9 +122,6 @@ def test_a_first_look_that_came_too_late_leaves_the_decision_to_the_wake_up():
     assert (result.document.due, result.document.to_tell, wakes(result)) == (NOW + 1, (), [NOW + 1])
     assert phase(woken(result.document, NOW + 1, seen(now=NOW + 1, mail=LATE))) is Phase.WAITING
     assert phase(woken(result.document, NOW + 1)) is Phase.STARTING
-
-
-# --- joins, duplicates, resolved -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -233,9 +227,6 @@ def test_a_waiting_incident_whose_alerts_are_all_resolved_ends():
     assert [one.resolved_at for one in result.document.incident.triggers] == [None, NOW]
 
 
-# --- nothing twice ---------------------------------------------------------------------------------------------------
-
-
 DOCUMENTS = {
     "deferred": document(incident(Phase.DEFERRED)),
     "waiting": document(incident(Phase.WAITING)),
@@ -261,9 +252,6 @@ def test_an_event_of_another_time_changes_nothing(name, event):
     assert moved(DOCUMENTS[name], event).document == DOCUMENTS[name]
     if name in ("running", "verifying"):
         assert moved(DOCUMENTS[name], StartResult("inc-1.1", refusal="no")).document == DOCUMENTS[name]
-
-
-# --- people ----------------------------------------------------------------------------------------------------------
 
 
 def asking() -> Document:
@@ -338,9 +326,6 @@ def test_an_escalation_ends_by_a_person_and_by_a_day():
     result = moved(replace(ESCALATED, outcomes=()), Resumed("anna", "mended"))
     assert [message.id for message in result.document.to_tell] == [f"inc-0-resumed-{NOW:.0f}@ops"]
     assert "mended (anna)" in str(result.document.to_tell[0].card)
-
-
-# --- telling ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_message_does_not_wait_for_the_incident():

@@ -75,8 +75,6 @@ def test_a_discontinuity_begins_the_clock_anew(looks, expected):
     assert told == [Health.UNSURE, Health.UNSURE, Health.UNKNOWN, Health.UNKNOWN]
 
 
-# --- a symptom that states it itself, such as Prometheus ---------------------------------------------------------------------
-
 STATED = [
     pytest.param({"stuck_s": 60.0}, Health.ILL, "`stuck` has held for 60 s", None, id="for as long as `for`"),
     pytest.param({"stuck_s": 59.0}, Health.UNSURE, "`stuck` has held for 59 s", 1.0, id="not so long"),
@@ -124,9 +122,6 @@ def test_the_day_before_is_what_the_alert_says_in_figures(annotation, count):
         assert remember_history(replace(WATCHED, looks=known), alert()).looks == known, "an alert without it changes nothing"
 
 
-# --- the figures that people see ----------------------------------------------------------------------------------------------
-
-
 def curve(seen: QueueSnapshot, watched: QueueState = WATCHED) -> QueueState:
     return judge_health(SYMPTOM, seen, watched, NOW)[1]
 
@@ -151,8 +146,6 @@ def test_what_was_seen_once_is_remembered():
     never = curve(replace(idle, acks=0, ack_samples=())).looks
     assert (never.consumed, never.acked, never.polled) == (False, False, False)
 
-
-# --- the oldest message ----------------------------------------------------------------------------------------------------
 
 QUARTER = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"}, oldest_s=900.0)
 POOL = snapshot(40, acks=9, unacked=4, head_at=NOW - 901.0)

@@ -51,9 +51,6 @@ def test_what_a_real_broker_shows_proves_what_was_stuck_and_nothing_else(path, c
             assert not channels or judged.health is OTHER.get(path.stem, judged.health), f"{note}: {judged.why}"
 
 
-# --- made-up figures, at each bound -------------------------------------------------------------------------------------------
-
-
 def flat(value: int, *, since_s: float = 120.0, before: int = 0) -> Samples:
     """A sample every 5 s of the last two minutes; the figure has this value since then."""
     return tuple((NOW - age, value if age <= since_s else before) for age in range(120, -1, -5))

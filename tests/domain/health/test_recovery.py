@@ -160,8 +160,6 @@ def test_figures_of_before_the_end_do_not_count_however_long_the_process_took():
     assert judge_recovery(BOOK, after_the_end, WATCHED, Since(20.0, NOW)).after.well_at is not None
 
 
-# --- the same message again ---------------------------------------------------------------------------------------------------
-
 VERSIONS = sorted(path.name for path in (RABBITMQ / "channels").iterdir())
 
 

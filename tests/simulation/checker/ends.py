@@ -34,9 +34,6 @@ def check_ends(past: Past) -> list[Violation]:
     return [*_said_well(past), *_settled_more(past), *_widened(past), *_left_open(past)]
 
 
-# --- what is said to be well
-
-
 def _said_well(past: Past) -> Iterator[Violation]:
     """Recovered, works again and is healthy are said only of queues that were well in two looks, after whatever ended."""
     for at, target, card in past.cards:
@@ -104,9 +101,6 @@ def _is_moving(past: Past, name: str, ended: float, at: float) -> bool:
     late = at >= ended + verify.within_s - (SKEW_S if unread else KNOWN_S)
     lately = max(ended, at - verify.patience_s - 2 * MOVED_S)
     return late and bool(queue.consumers(at)) and queue.done(at) > queue.done(lately)
-
-
-# --- whose end it is
 
 
 def _settled_more(past: Past) -> Iterator[Violation]:

@@ -176,9 +176,6 @@ def _restarted(case: Held, before: Callable[[World, Run], None], world: World, r
         world.at(world.now + 9000.0, lambda: queue.leave(world.now, stay))
 
 
-# --- healthy
-
-
 def _keep(case: Held) -> None:
     """Countdowns, retries, batches: each message is kept for a while, and there is room for more."""
     rng = case.world.rng
@@ -217,9 +214,6 @@ def _come_back(case: Held) -> None:
     case.annotations = case.world.rng.choice([{}, HISTORY])
     case.restart_broker(case.begins)
     case.turn(case.begins + case.world.rng.choice([5.0, 16.0, 40.0]), (_worker("again", 1, rate=0.15),))
-
-
-# --- not
 
 
 def _fill(case: Held) -> None:
@@ -277,9 +271,6 @@ def _die(case: Held) -> None:
     case.queue.turn(BEGIN - 300.0, (_worker("day", 1, rate=RATE),))
     case.hangs_from = case.begins
     case.turn(case.begins, ())
-
-
-# --- stalls: what goes on by itself teaches, what others end does not; people observe at first
 
 
 def _stall(case: Held) -> None:

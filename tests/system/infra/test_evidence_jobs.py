@@ -161,9 +161,6 @@ def test_the_rights_for_sudo_are_no_more_than_the_script_needs(path: Path):
         assert not any(allows(rule, called) for rule in rules.split(", ")), called
 
 
-# --- Kubernetes: the real kubectl against a stand-in for the API server ---------------------------------------------------------
-
-
 ANSWERS: dict[str, Any] = json.loads(Path(__file__).with_name("kubernetes.json").read_text(encoding="utf-8"))
 """What the API answers to GET, by path."""
 PODS = "/api/v1/namespaces/prod/pods"

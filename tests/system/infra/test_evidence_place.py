@@ -210,8 +210,6 @@ def test_the_program_runs_on_old_nodes_and_from_the_page(start: Start, tmp_path:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("no process matches on ")
 
 
-# --- Real client libraries and a real broker: what they call, what hangs, and nothing where nothing does ------------------------
-
 IDLE = [("pika", "hung"), ("celery", "all-late"), ("dramatiq", "all"), ("aio-pika", "batch")]
 FORMS = [
     *(("pika", "hung", cause) for cause in ("trickle", "answer", "future", "child", "grandchild")),

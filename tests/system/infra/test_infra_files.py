@@ -36,9 +36,6 @@ SUSPICION, ALERT = (rule for group in GROUPS for rule in group["rules"])
 each_rule = pytest.mark.parametrize("rule", [SUSPICION, ALERT], ids=lambda rule: rule["title"])
 
 
-# --- Grafana -----------------------------------------------------------------------------------------------------------
-
-
 def test_the_contact_point_signs_with_a_timestamp_under_the_names_that_unstick_expects() -> None:
     """Grafana's and Unstick's sides are written in two files, and a difference between them answers every alert 401."""
     receiver = read(ALERTING / "contact-point.yaml")["contactPoints"][0]["receivers"][0]
@@ -155,9 +152,6 @@ def test_the_rules_query_tells_stuck_from_busy_and_from_missing(rule: Any, tmp_p
     assert (done.returncode, "SUCCESS" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
-# --- Docker ------------------------------------------------------------------------------------------------------------
-
-
 def test_the_lab_listens_on_loopback_only_and_every_file_that_it_mounts_is_there() -> None:
     """A lab has weak spots by design; what a hole in the function gives is its own secrets, and nothing of the machine."""
     services = read(DOCKER / "compose.yaml")["services"]
@@ -176,8 +170,6 @@ def test_the_lab_listens_on_loopback_only_and_every_file_that_it_mounts_is_there
     assert re.findall(r"^USER (.+)$", final, re.MULTILINE) == ["10001:10001"]
     assert stages[-1].strip() == "unstick"
 
-
-# --- systemd -----------------------------------------------------------------------------------------------------------
 
 UNITS = [
     "unstick.service", "unstick@.service", "unstick-run@.service", "unstick-report.timer",

@@ -175,9 +175,6 @@ class Town:
                 scene.count()
 
 
-# --- how each was treated
-
-
 @dataclass(frozen=True)
 class Line:
     """How one application was treated."""

@@ -73,9 +73,6 @@ def test_evidence_starts_without_a_host_that_nobody_knows(tmp_path):
         assert [line.ok for line in lines if line.what == f"evidence: {checks.OPTIONS}"] == ([] if ok else [False])
 
 
-# --- options
-
-
 @pytest.mark.parametrize(
     ("argument", "options", "filled"),
     [
