@@ -182,6 +182,7 @@ class Host:
         if world.faults.scrape_s and abs(self.skew_s) > PROMETHEUS_SKEW_S:
             raise Denied("prometheus", "its clock and ours are apart")
         world.looks.setdefault(queue.key, []).append(world.now)
+        world.taken_in |= {world.now} if self.name.startswith("webhook") else set()
         if world.faults.scrape_s:
             return simulated.read_stated(world.now, world.faults.scrape_s, for_s, ahead_s=self.skew_s)
         broker, slow = world.broker, world.faults.broker_slow

@@ -35,7 +35,7 @@ VERIFY_BUDGET_S = 120.0
 
 SKEWS_S = (0.0, 0.0, -0.6, -20.0, 3.0, 45.0)
 """How far an invocation's clock is ahead. Behind by more than a second, it leaves its wake-up to the sweep."""
-MOST_INVOCATIONS = 30_000
+MOST_INVOCATIONS = 60_000
 """Of a schedule: what has more goes in circles."""
 CUT = ("failed", "aborted", "timedout", "incomplete")
 RENAMED = " renamed"
@@ -105,6 +105,8 @@ class World:
     """(when, of which incident, by which link) somebody declined the restart."""
     looks: dict[str, list[float]] = field(default_factory=dict)
     """By queue: each time that the broker showed it."""
+    taken_in: set[float] = field(default_factory=set)
+    """Of these, the looks of notifications: they judge nothing that is not due."""
     asked: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """By target: (when, by which invocation) its history was asked for, answered or not."""
     unread: list[float] = field(default_factory=list)

@@ -5,15 +5,7 @@ from msgspec.structs import replace
 from functions.domain.decisions import endings, waiting
 from functions.domain.decisions.guards import GOES_ON, LOOK, decide, describe_zombie, unstopped
 from functions.domain.decisions.turn import Turn
-from functions.domain.health.recovery import (
-    SAME_AGAIN,
-    Since,
-    find_same_again,
-    find_survivor,
-    is_moving,
-    judge_recovery,
-    say_survivor,
-)
+from functions.domain.health.recovery import SAME_AGAIN, find_same_again, find_survivor, is_moving, judge_recovery, say_survivor
 from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Decision, Kind, hold
@@ -130,9 +122,9 @@ def check_recovery(turn: Turn) -> None:
     if age_s < verify.first_s:
         return turn.change(due=turn.at + verify.first_s - age_s)
     # What a restart holds that a person approved is not kept on purpose.
-    since = Since(age_s, turn.at, turn.ahead_s, turn.clock_error_s, confirmed=bool(turn.incident.approval.approved_by))
-    states = turn.incident.queues
-    queues = tuple(judge_recovery(turn.patient_runbook_of(state), turn.snapshot_of(state), state, since) for state in states)
+    confirmed = bool(turn.incident.approval.approved_by)
+    pairs = [(state, turn.since(state, age_s, confirmed=confirmed)) for state in turn.incident.queues]
+    queues = tuple(judge_recovery(turn.runbook_of(state), turn.snapshot_of(state), state, since) for state, since in pairs)
     turn.change(queues=queues, looked_at=turn.at)
     if all(state.after.proven for state in queues):
         return endings.close(turn, Ending.RECOVERED, turn.card(CardKind.RECOVERED))
@@ -170,7 +162,9 @@ def _end_of_time(turn: Turn) -> None:
     incident, verify = turn.incident, turn.runbook.verify
     unproven = [state for state in incident.queues if not state.after.proven]
     runner_at = turn.at + incident.runner_ahead_s
-    if all(state.after.well_at is not None or is_moving(turn.patient_runbook_of(state), state, runner_at) for state in unproven):
+    learned = turn.document.stalls
+    works = (is_moving(turn.runbook_of(one), one, runner_at, learned.get(one.queue.key)) for one in unproven)
+    if all(moves or state.after.well_at is not None for state, moves in zip(unproven, works, strict=True)):
         if any(state.after.well_at is not None or _stuck_since(incident, state) for state in unproven):
             # Either it was healthy once and the second check is still to come, or it may be stuck again.
             return turn.change(due=turn.at + verify.every_s)

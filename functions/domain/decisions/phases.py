@@ -181,7 +181,7 @@ def _note_verdict(turn: Turn, state: QueueState, judged: Judgement) -> QueueStat
 def _note_proof(turn: Turn, state: QueueState, judged: Judgement) -> QueueState:
     figures = figures_of(turn.snapshot_of(state))
     before = before_restart(figures) if figures is not None else state.before
-    state = state if judged.proof else replace(state, subject=None)
+    state = replace(state, subject=state.subject if judged.proof else None, looks=replace(state.looks, unsure_at=None))
     return replace(_note_verdict(turn, state, judged), before=before)
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
 from functions.domain.health.looks import Judgement, judge_health, note_snapshot, to_subject
-from functions.domain.health.recovery import be_patient
+from functions.domain.health.recovery import Since
 from functions.domain.health.rows import Terms, terms_of
 from functions.domain.model.alerts import MatchedAlert, QueueRef
 from functions.domain.model.cards import CardKind
@@ -284,14 +284,9 @@ class Turn:
     def runbook_of(self, state: QueueState) -> Runbook:
         return self.rules.runbooks.get(state.runbook, self.runbook)
 
-    def find_patient_runbook(self, state: QueueState) -> Runbook | None:
-        """The queue's own runbook, with the stalls that are known of it: by this it is called well. None if nobody knows it."""
-        book = self.rules.runbooks.get(state.runbook)
-        return be_patient(book, self.document.stalls.get(state.queue.key)) if book else None
-
-    def patient_runbook_of(self, state: QueueState) -> Runbook:
-        """As `find_patient_runbook`, and else by the incident's."""
-        return self.find_patient_runbook(state) or self.runbook
+    def since(self, state: QueueState, age_s: float, *, confirmed: bool = False) -> Since:
+        learned = self.document.stalls.get(state.queue.key)
+        return Since(age_s, self.at, self.ahead_s, self.clock_error_s, confirmed=confirmed, learned=learned)
 
     def guard_context(self) -> GuardContext:
         approved = self.incident.approval.approved

@@ -21,7 +21,7 @@ from functions.domain.decisions.endings import (
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S, list_objections
 from functions.domain.decisions.messages import channels_for, is_repeat, note_told, post, post_hold
 from functions.domain.decisions.turn import Turn
-from functions.domain.health.recovery import Since, note_well
+from functions.domain.health.recovery import note_well
 from functions.domain.health.rows import GROWS_TIMES
 from functions.domain.health.stalls import LOOK_S
 from functions.domain.model.cards import CardKind
@@ -200,10 +200,8 @@ def look_again(
     """Whether they are well, by figures that are younger than what people were told, and than the end of their alerts."""
     ends = [min(at, turn.at) + turn.ahead_s for at in resolved if at is not None]
     age_s = turn.at + turn.ahead_s - max([runner_told_at, *ends]) - turn.clock_error_s
-    since = Since(age_s, turn.at, turn.ahead_s, turn.clock_error_s)
-    books = (turn.find_patient_runbook(state) for state in queues)
-    pairs = zip(queues, books, strict=True)
-    return tuple(note_well(book, turn.snapshot_of(state), state, since) if book else state for state, book in pairs)
+    pairs = [(state, turn.rules.runbooks.get(state.runbook)) for state in queues]
+    return tuple(note_well(book, turn.snapshot_of(one), one, turn.since(one, age_s)) if book else one for one, book in pairs)
 
 
 # --- an escalation --------------------------------------------------------------------------------------------------------------

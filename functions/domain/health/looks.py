@@ -71,8 +71,8 @@ def judge_health(
         loses = judged.health is Health.GOING_ROUND and snapshot.returns is not None  # it returns to the limit if nobody ends it
         state = replace(state, may_be_gone=state.may_be_gone or loses or _may_be_gone(state.looks, snapshot))
     unsure_at = now if looks.unsure_at is None else looks.unsure_at
-    open_end = judged.health in (Health.UNSURE, Health.UNKNOWN, Health.LIKELY)
-    looks = replace(looks, unsure_at=unsure_at if open_end else None)
+    stands = judged.health in (Health.UNSURE, Health.UNKNOWN, Health.LIKELY, Health.ILL)
+    looks = replace(looks, unsure_at=unsure_at if stands else None)
     return judged, replace(note_snapshot(state, snapshot), looks=looks)
 
 

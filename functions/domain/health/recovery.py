@@ -35,10 +35,11 @@ class Since(Struct, frozen=True):
     ahead_s: float = 0.0
     error_s: float = 0.0  # by how much the time may be wrong: two looks have to be so much further apart
     confirmed: bool = False  # a person approved the restart: what is held the same way again is not kept on purpose
+    learned: QueueStalls | None = None  # what is known of the queue: for as long, it may stand still after a restart, too
 
 
 def be_patient(runbook: Runbook, learned: QueueStalls | None) -> Runbook:
-    """The runbook for a queue of which stalls are known: after a restart, too, it may stand still for as long."""
+    """The runbook for a queue that may hold messages for as long as was seen, and that may stand still for the longest of all."""
     symptom, stalls = runbook.symptom, learned or NOTHING_LEARNED
     deadlines_s = {kind: symptom.bound_s(stalls.restarts_s(kind)) for kind in StallKind}
     longest_s = max(deadlines_s.values())
@@ -57,11 +58,12 @@ def judge_recovery(runbook: Runbook, snapshot: Reading, state: QueueState, since
     at, age_s = float(round(snapshot.at + since.ahead_s)), since.age_s - (since.now - snapshot.at)
     if age_s <= 0:
         return state
+    well_by, runbook = runbook, be_patient(runbook, since.learned)
     if isinstance(snapshot, Statement):
         return _judge_statement(runbook, snapshot, state, since, age_s)
     state = _note_polled(state, snapshot)
     state = replace(state, after=_note_movement(runbook.symptom, state, snapshot, age_s, at))
-    well = is_well(runbook, snapshot, state, age_s)
+    well = is_well(well_by, snapshot, state, age_s, since.learned)
     after = _note_well(state.after, at, runbook.verify.every_s + since.error_s, well=well)
     after = replace(after, survivor=_find_survivor(state, snapshot, age_s, at))
     held_again, same_again = (0, False) if well else find_held_again(runbook, snapshot, replace(state, after=after), since, age_s)
@@ -94,7 +96,7 @@ def note_well(runbook: Runbook, reading: Reading, state: QueueState, since: Sinc
     state = note_snapshot(state, reading)
     range_s = reading.range_s if isinstance(reading, Statement) else 0.0
     state = _note_polled(state, reading) if isinstance(reading, QueueSnapshot) else state
-    well = is_well(runbook, reading, state, since.age_s - (since.now - reading.at))
+    well = is_well(runbook, reading, state, since.age_s - (since.now - reading.at), since.learned)
     at = float(round(reading.at + since.ahead_s))
     needs_s = max(runbook.verify.every_s, range_s) + since.error_s
     return replace(state, after=_note_well(state.after, at, needs_s, well=well))
@@ -141,7 +143,7 @@ def _verdict(runbook: Runbook, after: AfterRestart, *, well: bool, since_s: floa
     return Verdict.DRAINING if after.moved_at is not None else None
 
 
-def is_well(runbook: Runbook, reading: Reading, state: QueueState, age_s: float) -> bool:
+def is_well(runbook: Runbook, reading: Reading, state: QueueState, age_s: float, learned: QueueStalls | None = None) -> bool:
     """Whether this look finds the queue well by its own runbook, `age_s` after whatever should have ended it.
 
     No row of the table shows, likely ones included; what stood still has let go of what it held; and either the queue is empty
@@ -159,13 +161,13 @@ def is_well(runbook: Runbook, reading: Reading, state: QueueState, age_s: float)
     present = _count_consumers(runbook, state, reading, age_s)
     if same_oldest or (may_lose and age_s < SETTLED_S) or not are_enough(runbook, state, present):
         return False
-    for_s, is_empty = runbook.symptom.for_s, reading.depth <= runbook.recovered.max_messages
-    trust = Trust(unsure_s=math.inf, consumed=True, acked=True)
-    rows = find_rows(runbook.symptom, reading, trust, terms_of(runbook))
-    lasted_s = min(max((row.lasted_s for row in rows), default=0.0), age_s)
-    if is_empty:
-        return lasted_s < for_s
-    return age_s >= for_s + SETTLED_S and lasted_s < for_s / 2 and _keeps_moving(runbook.symptom, reading, state)
+    symptom, terms, trust = runbook.symptom, terms_of(runbook, learned), Trust(unsure_s=math.inf, consumed=True, acked=True)
+    rows = [(row.lasted_s, terms.with_deadline(symptom, row.kind).for_s) for row in find_rows(symptom, reading, trust, terms)]
+    lasts = max((min(lasted_s, age_s) / for_s for lasted_s, for_s in rows), default=0.0)
+    if reading.depth <= runbook.recovered.max_messages:
+        return lasts < 1.0
+    held = be_patient(runbook, learned).symptom
+    return age_s >= held.for_s + SETTLED_S and lasts < 0.5 and _keeps_moving(held, reading, state)
 
 
 def _find_own(symptom: Symptom, snapshot: QueueSnapshot, state: QueueState) -> list[Channel] | None:
@@ -192,10 +194,10 @@ def are_enough(runbook: Runbook, state: QueueState, consumers: int | None) -> bo
     return (consumers or 0) >= (0 if state.looks.polled else runbook.recovered.min_consumers)
 
 
-def is_moving(runbook: Runbook, state: QueueState, at: float) -> bool:
+def is_moving(runbook: Runbook, state: QueueState, at: float, learned: QueueStalls | None = None) -> bool:
     """Whether it moved recently, with consumers present. `at` is on the runner's clock."""
     moved_at = state.after.moved_at
-    moves = moved_at is not None and at - moved_at < runbook.verify.patience_s
+    moves = moved_at is not None and at - moved_at < be_patient(runbook, learned).verify.patience_s
     return (
         are_enough(runbook, state, state.consumers)
         and moves

@@ -44,7 +44,7 @@ class AlertRef(Struct, frozen=True):
 class Looks(Struct, frozen=True, omit_defaults=True):
     """What an incident remembers of earlier readings of a queue, to notice discontinuities that one reading can't show."""
 
-    unsure_at: float | None = None  # the time of the first check in a row that was unsure whether it is stuck
+    unsure_at: float | None = None  # the first check in a row, since the last restart, that found it stuck or was unsure
     nodes: str = ""  # a digest of the names of the running nodes
     unread_at: float | None = None  # the first check in a row that could not read all of it
     steady_at: float | None = None  # older samples are unreliable: a node was away, came or left, or a counter fell

@@ -290,9 +290,8 @@ def test_a_reminder_is_as_urgent_as_the_escalation_whose_alert_was_a_suspicion()
     document = escalated()
     suspected = tuple(replace(one, suspicion=True) for one in document.outcomes[-1].triggers)
     document = replace(document, outcomes=(replace(document.outcomes[-1], triggers=suspected),))
-    again = woken(
-        document, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=rules(runbook(mention=("<!here>",)), public_url=URL)
-    )
+    mentioning = rules(runbook(mention=("<!here>",)), public_url=URL)
+    again = woken(document, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=mentioning)
     (card, _) = (message.card for message in again.document.to_tell)
     assert (card.urgency, card.mention) == ("act", ("<!here>",))
 
@@ -358,6 +357,13 @@ def test_an_escalation_ends_where_a_backlog_stays_and_moves():
     document = replace(escalated(), stalls={MAIL.key: stalls})
     ended = looked_twice(document, lambda at: moving(at, per_s=1 / 150, learned=True))
     assert ended.escalation is None, "one in 150 s, as ever"
+
+    def unserved(at: float):
+        counter = tuple((at - age, 1000 - max(age - 90, 0)) for age in range(595, -1, -5))
+        history = replace(snapshot(at=at).history, deliveries=counter, unacked=tuple((when, 0) for when, _ in counter))
+        return snapshot(50, at=at, acks=5, ack_samples=counter, channels=(Channel("c", window=1),), history=history)
+
+    assert looked_twice(document, unserved).escalation is not None, "it was never seen to leave messages waiting"
 
 
 def test_an_escalation_of_another_queue_keeps_the_first():

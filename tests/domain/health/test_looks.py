@@ -42,6 +42,7 @@ def test_what_a_real_broker_shows_is_judged_right(path):
 
 GONE = snapshot(deliveries=None, ids=())
 UNREAD = Unknown("401 from RabbitMQ")
+REJECTS = replace(HOLDS := holding(Holder("10.0.3.7", "mail-worker-2", 1)), channels=(replace(HOLDS.channels[0], counted=40),))
 LOOKS = [
     pytest.param([(0, snapshot(deliveries=None)), (15, GONE), (74, GONE), (75, GONE)],
         [Health.UNSURE, Health.UNSURE, Health.UNSURE, Health.ILL], id="its consumer, of whom nothing was counted, is gone"),
@@ -61,6 +62,8 @@ LOOKS = [
     pytest.param([(0, snapshot(0, deliveries=1)), (15, snapshot(deliveries=0))], [Health.WELL, Health.UNSURE], id="to zero"),
     pytest.param([(0, snapshot(0, deliveries=0)), (15, snapshot(deliveries=0))], [Health.WELL, Health.ILL], id="none"),
     pytest.param([(0, snapshot(0)), (15, snapshot(deliveries=3))], [Health.WELL, Health.UNSURE], id="a counter fell"),
+    pytest.param([(0, REJECTS), (59, REJECTS), (60, REJECTS), (75, REJECTS)],
+        [Health.UNSURE, Health.UNSURE, Health.ILL, Health.ILL], id="what it held is known from the first look on"),
 ]  # fmt: skip
 
 
@@ -88,11 +91,11 @@ STATED = [
 @pytest.mark.parametrize(("says", "health", "why", "again_s"), STATED)
 @pytest.mark.parametrize("figures", [None, QueueSnapshot(NOW - 5.0, 7)])
 def test_one_condition_alone_is_an_answer(figures, says, health, why, again_s):
-    """I3: whatever the depth, which is there for people only. What is unknown or unsure is known to be so since when."""
+    """I3: whatever the depth, which is there for people only. What is not well is known to be so since when."""
     judged, watched = judge_health(SYMPTOM, Statement(NOW, 60.0, figures=figures, **says), WATCHED, NOW)
     assert (judged.health, str(judged.why), judged.again_in_s) == (health, why, again_s)
     assert (judged.proof is Proof.STATED) == (health is Health.ILL)
-    assert (watched.looks.unsure_at == NOW) == (health in (Health.UNSURE, Health.UNKNOWN))
+    assert (watched.looks.unsure_at == NOW) == (health is not Health.WELL)
     assert watched.curve == (((NOW - 5.0, 7),) if figures else ())
 
 

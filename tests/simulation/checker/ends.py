@@ -70,7 +70,7 @@ def _is_seen_well(past: Past, name: str, ran: Run | None, until: float, *, is_en
     for at in reversed(looks):
         if is_well(past, name, ran, at):
             well.append(at)
-        elif well or until - at > old_s:
+        elif (well and at not in world.taken_in) or until - at > old_s:
             break
     if not well or until - well[0] > old_s + past.runbook.verify.every_s or not is_end:
         return bool(well) and not is_end
@@ -126,15 +126,12 @@ def _widened(past: Past) -> Iterator[Violation]:
 
 def _left_open(past: Past) -> Iterator[Violation]:
     """I16 and I19: whatever people were asked or called for is looked at, and its end is told on the same channel."""
-    world = past.world
-    calm = (
-        past.is_steady
-        and "one_clock" in world.options
-        and not world.troubles
-        and not (world.faults.broker_down or world.faults.history_down or world.aways)
-    )
+    world, faults = past.world, past.world.faults
+    calm = past.is_steady and "one_clock" in world.options and not world.troubles
+    calm = calm and not (faults.broker_down or faults.history_down or world.aways)
     for begun, channel, card in _beginnings(past):
         over = [at for at, where, end in world.chat.posts if at > begun and where == channel and _ends(past, end, card)]
+        over += [at for at, incident, _ in world.declines if incident == card.incident and at > card.at]
         names, until = past.named(card), min(over, default=world.now)
         shown = world.broker.statistics and not (world.broker.page_slow or world.broker.silent)  # what can't be read is not well
         if shown and not over and begun < world.now - OWED_S and all(_is_long_well(past, name) for name in names):
