@@ -31,11 +31,10 @@ REMEDY = "Name the JSON of a notification, such as examples/alert.json, or - for
 
 
 class Recorded(Struct, frozen=True):
-    """One notification. `at`: when it arrived (Unix seconds), if the recording says so."""
+    """One notification."""
 
     name: str
     body: bytes
-    at: float | None
 
 
 def read(path: str) -> Recorded:
@@ -78,7 +77,7 @@ def restamped(recorded: Recorded, now: float) -> Recorded:
     content = json.loads(recorded.body)
     for alert in content["alerts"]:
         alert["startsAt" if alert["status"] == "firing" else "endsAt"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-    return Recorded(recorded.name, json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass"), now)
+    return Recorded(recorded.name, json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
@@ -93,7 +92,7 @@ def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
     fingerprint = hashlib.sha256(json.dumps([sorted(labels.items()), now]).encode()).hexdigest()[:16]
     alert = _alert(labels, "An example by unstick send", fingerprint, now)
     group_key = f'{{}}:{{example="{fingerprint}"}}'
-    return Recorded("example", _notification([alert], receiver="unstick", group_key=group_key, source=SOURCE), now)
+    return Recorded("example", _notification([alert], receiver="unstick", group_key=group_key, source=SOURCE))
 
 
 def _plain(matcher: Matcher) -> str | None:
@@ -119,7 +118,6 @@ class _Request(Struct, frozen=True):
 
 class _Recording(_Request, frozen=True):
     request: _Request | None = None
-    recorded_at_unix: float | None = None
 
 
 def _recorded(name: str, content: bytes) -> Recorded:
@@ -128,11 +126,11 @@ def _recorded(name: str, content: bytes) -> Recorded:
     except (ValueError, RecursionError) as error:
         if "base64" in str(error):
             raise Unusable(f"{name}: {error}. Record it anew.") from None
-        return Recorded(name, content, None)  # the parser reports what is wrong
+        return Recorded(name, content)  # the parser reports what is wrong
     request = recording.request or recording
     text = request.body if request.body is not None else request.body_text
     body = text.encode() if text is not None else request.body_base64
-    return Recorded(name, content, None) if body is None else Recorded(name, body, recording.recorded_at_unix)
+    return Recorded(name, content if body is None else body)
 
 
 def _alert(labels: Mapping[str, str], summary: str, fingerprint: str, now: float) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -28,8 +27,7 @@ def keep_one(path: str, address: str) -> None:
         )
         while server.body is None:
             server.handle_request()
-    recorded = {"recorded_at_unix": time.time(), "request": {"body": server.body}}
-    _write(path, json.dumps(recorded, ensure_ascii=False))
+    _write(path, json.dumps({"request": {"body": server.body}}, ensure_ascii=False))
 
 
 def _write(path: str, text: str) -> None:

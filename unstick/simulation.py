@@ -1,4 +1,4 @@
-"""Simulates the decision about a notification: the core's own step, on documents and observations from any source."""
+"""Simulates the decision about a notification: the core's own step, on the store's documents and what the systems show."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -24,8 +24,6 @@ from functions.domain.model.observations import Observation, Slot, Storm
 
 LOOK_BUDGET_S = 40.0
 PASSES = "passes"
-Observe = Callable[[str, AlertsReceived, float], tuple[Document, Observation]]
-"""(document key, event, now) -> the current document, and its observation."""
 
 
 class SimulatedAlert(Struct, frozen=True):
@@ -69,17 +67,18 @@ class SimulatedDecision(Struct, frozen=True):
 
 
 def decide_notification(
-    settings: Config, alerts: Iterable[Alert], now: float, observe: Observe, advance: Callable[[], object] = bool
+    ports: Adapters, alerts: Iterable[Alert], now: float, advance: Callable[[], object]
 ) -> list[SimulatedDecision]:
     """Decide each target like `webhook`, in the notification's order; each sees the storm slots of those before it."""
     # An evidence job would only postpone the simulated decision.
-    settings = replace(settings, runbooks=tuple(replace(runbook, evidence=None) for runbook in settings.runbooks))
+    runbooks = tuple(replace(runbook, evidence=None) for runbook in ports.config.runbooks)
+    settings = replace(ports.config, runbooks=runbooks)
     groups = group_by_document(settings.match_alerts(alerts))
     decisions: list[SimulatedDecision] = []
     storm: Storm | None = None
     for key, cases in groups.items():
         event = AlertsReceived(tuple(cases), make_incident_id(key, now, cases), crowd=len(groups) > DIRECT)
-        document, observation = observe(key, event, now)
+        document, observation = _observe(ports, key, event)
         if storm is not None:
             observation = replace(observation, storm=storm)
         decision, claim = _decide_target(settings, document, event, observation, now)
@@ -88,6 +87,14 @@ def decide_notification(
         decisions.append(decision)
         advance()
     return decisions
+
+
+def _observe(ports: Adapters, key: str, event: AlertsReceived) -> tuple[Document, Observation]:
+    """The store's document, and the real systems. Saves, starts and sends nothing."""
+    document, _ = load(ports, key)
+    if event.cases[0].target is None:
+        return document, NOTHING_SEEN
+    return document, observe_systems(ports, document, event, Budget(ports, ports.monotonic() + LOOK_BUDGET_S))
 
 
 def _decide_target(
@@ -145,21 +152,3 @@ def _opened(name: str, runbook: str, cases: list[MatchedAlert], now: float) -> I
     queues = {case.queue.key: QueueState(case.queue, runbook, now) for case in cases if case.queue is not None}
     triggers = tuple(to_alert_ref(case) for case in cases)
     return Incident(name, Phase.DEFERRED, now, runbook, tuple(queues.values()), triggers, due=now)
-
-
-def live_observations(ports: Adapters) -> Observe:
-    """Use the store's documents and the real systems. Saves, starts and sends nothing."""
-
-    def observe_target(key: str, event: AlertsReceived, _now: float) -> tuple[Document, Observation]:
-        document, _ = load(ports, key)
-        if event.cases[0].target is None:
-            return document, NOTHING_SEEN
-        observation = observe_systems(ports, document, event, Budget(ports, ports.monotonic() + LOOK_BUDGET_S))
-        return document, observation
-
-    return observe_target
-
-
-def recorded_at(at: float | None, alerts: Iterable[Alert]) -> float:
-    """The time of a recording; if it has none, when its newest alert began."""
-    return at if at is not None else max(alert.starts_at for alert in alerts)

@@ -1,7 +1,6 @@
 """simulate: shows what would be decided about a notification, with the result of every guard. Changes nothing."""
 
 import time
-from typing import Any
 
 import click
 import msgspec
@@ -9,9 +8,9 @@ import msgspec
 from functions.application.intake import group_by_document
 from functions.bootstrap import Adapters
 from functions.domain.model.codes import Action
-from unstick import notifications, observations, output, recorder, simulation
+from unstick import notifications, output, recorder, simulation
 from unstick.notifications import Recorded
-from unstick.simulation import Observe, SimulatedDecision
+from unstick.simulation import SimulatedDecision
 
 ACTIONS = {
     Action.RESTARTED: ("would restart it", "ok"),
@@ -25,11 +24,9 @@ ACTIONS = {
 @click.command()
 @output.options
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--offline", is_flag=True, help="Read no system: shows what is held when nothing can be known.")
-@click.option("--seen", "seen_path", metavar="FILE", help="Read the observation from this JSON file, not from the systems.")
 @click.option("--restamp", is_flag=True, help="Treat the alerts as if they had begun just now.")
 @click.option("--listen", "address", metavar="HOST:PORT", help="First keep one notification that is posted here, as FILE.")
-def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address: str | None, **wanted: Any) -> None:
+def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address: str | None, restamp: bool) -> None:
     """Show what would be decided about notifications.
 
     Also what every guard says about each incident; --json adds all that was seen.
@@ -40,40 +37,23 @@ def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address
 
     --listen waits for one notification: add a contact point with that URL, and press Test, or wait for a real alert.
 
-    --offline and --seen read no system, and use the recording's clock. A file for --seen is for example
-
-    \b
-      {"queues": {"*": {"depth": 362, "consumers": 1}},
-       "ledger": {"executions": [
-         {"id": "1", "url": "", "status": "succeeded",
-          "runner_started_at": -500, "runner_ended_at": -400}]},
-       "pause": null}
-
-    Times of 0 or less count from now. {"why": "..."} in place of any part says that it could not be read.
-
     Exit code 1: something would be held.
-    """  # noqa: D301 - click's own mark for a block that keeps its lines is a real backspace
+    """
     if address:
         if len(files) != 1 or files[0] == "-":
             raise click.UsageError("--listen takes one FILE, which it writes.")
         recorder.keep_one(files[0], address)
     recordings = [recorded for path in files for recorded in notifications.read_all(path)]
-    if wanted["restamp"]:
+    if restamp:
         recordings = [notifications.restamped(recorded, time.time()) for recorded in recordings]
-    if _simulate(config_path, recordings, as_json=as_json, **wanted):
+    if _simulate(config_path, recordings, as_json=as_json):
         raise SystemExit(output.WRONG)
 
 
-def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool, restamp: bool, **wanted: Any) -> bool:
+def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool) -> bool:
     """Returns whether something would be held."""
-    offline, seen_path = wanted["offline"], wanted["seen_path"]
-    if offline and seen_path:
-        raise click.UsageError("--offline and --seen exclude each other: use one of them.")
     ports = output.load_adapters(config_path)
-    live = simulation.live_observations(ports)
-    observe = observations.from_file(seen_path) if seen_path else observations.unobserved() if offline else live
-    real_time = observe is live or restamp
-    results = [(recorded.name, *_decide(ports, recorded, observe, real_time=real_time)) for recorded in recordings]
+    results = [(recorded.name, *_decide(ports, recorded)) for recorded in recordings]
     if as_json:
         output.print_json([{"file": name, "at": at, "incidents": msgspec.to_builtins(made)} for name, at, made in results])
     else:
@@ -84,12 +64,11 @@ def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool, re
     return any(decision.is_held for _, _, decisions in results for decision in decisions)
 
 
-def _decide(ports: Adapters, recorded: Recorded, observe: Observe, *, real_time: bool) -> tuple[float, list[SimulatedDecision]]:
-    alerts = notifications.parsed(recorded)
-    at = ports.now() if real_time else simulation.recorded_at(recorded.at, alerts)
+def _decide(ports: Adapters, recorded: Recorded) -> tuple[float, list[SimulatedDecision]]:
+    alerts, at = notifications.parsed(recorded), ports.now()
     targets = group_by_document(ports.config.match_alerts(alerts))
     with output.progress(f"reading the systems for {recorded.name}", len(targets)) as advance, output.logs_to_stderr():
-        return at, simulation.decide_notification(ports.config, alerts, at, observe, advance)
+        return at, simulation.decide_notification(ports, alerts, at, advance)
 
 
 def _print(decision: SimulatedDecision, at: float) -> None:
