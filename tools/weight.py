@@ -71,9 +71,9 @@ Row = tuple[str, int, int | None]
 STANDS: dict[str, int] = {
     "code lines reachable from webhook and verify": 8_010,
     "code lines of functions/": 11_020,
-    "lines of functions/ without chats, runners and symptoms": 13_790,
+    "lines of functions/ without chats, runners and symptoms": 13_779,
     "lines of the shipped chats, runners and symptoms": 3_896,
-    "lines of tests/": 30_391,
+    "lines of tests/": 30_367,
     "lines of testbed/": 4_948,
 }
 """Rows that are still over their limit, and what they may weigh until then. Amounts only go down."""

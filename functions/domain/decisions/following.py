@@ -41,7 +41,7 @@ def check_run(turn: Turn) -> None:
     # The job failed. The queue may have recovered anyway; otherwise the next attempt is decided.
     turn.change(phase=Phase.VERIFYING)
     if is_used_up(turn.incident, turn.runbook):
-        return endings.escalate(turn, _explain_failure(execution))
+        return endings.escalate(turn, (turn.history and unstopped(turn.guard_context())) or _explain_failure(execution))
     _next_attempt(turn, failed(execution))
 
 

@@ -70,11 +70,10 @@ def _begin(turn: Turn, state: QueueState) -> None:
         return
     trust = to_trust(state.looks, reading, turn.at) if isinstance(reading, QueueSnapshot) else Trust()
     followed = turn.document.standstills
-    own = [standstill for standstill in followed if standstill.queue.key == state.queue.key]
-    if any(standstill.ended_at is None for standstill in own):
+    if any(known.ended_at is None and known.queue.key == state.queue.key for known in followed):
         return
     found = find_standstills(state.queue, runbook, reading, trust)
-    new = [begun for begun in found if begun.kind not in {known.kind for known in own} and not _is_spoiled(turn, begun)]
+    new = (replace(begun, spoiled=_is_spoiled(turn, begun)) for begun in found)
     turn.document = replace(turn.document, standstills=(*followed, *new))
 
 

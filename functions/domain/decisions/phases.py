@@ -203,8 +203,8 @@ def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
 def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason | None = None) -> None:
     due, incident = turn.at + turn.runbook.verify.every_s, turn.incident
     due = min(incident.due, due) if incident.due > turn.at else due
-    turn.change(phase=Phase.RUNNING, execution=execution, restarts=incident.restarts + 1, reason=reason)
-    turn.change(due=due, looked_at=turn.at)
+    restarts = incident.restarts + all(past.tag != execution.tag for past in incident.tries)  # the runner's own retry is counted
+    turn.change(phase=Phase.RUNNING, execution=execution, restarts=restarts, reason=reason, due=due, looked_at=turn.at)
     turn.change_run(tail=None)
     turn.change_approval(approved=None)
     turn.answer(action, reason)

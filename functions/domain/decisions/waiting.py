@@ -28,7 +28,7 @@ from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import ASKED, OVERRULED, Action, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, Decision, Resumed, hold
 from functions.domain.model.incidents import Asked, Escalation, Incident, QueueState
-from functions.domain.model.observations import Unknown
+from functions.domain.model.observations import Statement, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import REASONS
 from functions.runtime.text import Phrase, Text, in_brackets, join, named
@@ -184,11 +184,12 @@ def _note_reminder(asked: Asked, now: float) -> Asked:
 
 
 def next_look(turn: Turn, asked: Asked, queues: tuple[QueueState, ...], every_s: float) -> float:
-    """When to look at these queues again: often while it is young, and once more after a look that found one well, as soon as a
-    second one proves it; at the latest when people are reminded."""
+    """When to look at these queues again: often while it is young, and after a look that found one well, as soon as a second one
+    proves it; at the latest when people are reminded."""
     age_s = turn.at - asked.at
-    if any(state.after.well_at is not None for state in queues):
-        return turn.at + every_s + turn.clock_error_s
+    if seems_well := [turn.snapshot_of(state) for state in queues if state.after.well_at is not None]:
+        ranges = (reading.range_s for reading in seems_well if isinstance(reading, Statement))
+        return turn.at + max((every_s, *ranges)) + turn.clock_error_s
     wait_s = min(max(every_s, age_s * SHARE), LOOK_AT_MOST_S) if age_s < LONG_S else LOOK_S
     remind_at = asked.remind_at if asked.remind_at is not None and asked.remind_at > turn.at else turn.at + wait_s
     return min(turn.at + wait_s, remind_at)

@@ -30,6 +30,7 @@ from functions.domain.model.observations import (
     QueueStalls,
     Stall,
     StallKind,
+    Statement,
     Subject,
     Unknown,
 )
@@ -364,6 +365,12 @@ def test_an_escalation_ends_where_a_backlog_stays_and_moves():
         return snapshot(50, at=at, acks=5, ack_samples=counter, channels=(Channel("c", window=1),), history=history)
 
     assert looked_twice(document, unserved).escalation is not None, "it was never seen to leave messages waiting"
+
+
+def test_the_second_look_at_a_condition_comes_once_it_looks_back_on_nothing_of_the_first():
+    at = NOW + AGAIN_S
+    looked = woken(escalated(), at, seen(now=at, mail=Statement(at, 240.0, recovered=True)), PUBLIC).document
+    assert looked.escalation.due == at + 240.0
 
 
 def test_an_escalation_of_another_queue_keeps_the_first():

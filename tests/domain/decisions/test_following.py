@@ -165,6 +165,22 @@ def test_a_retry_that_was_found_first_is_a_restart_where_the_history_shows_the_r
     assert [one.how for one in shown.tries] == ([] if counts else ["refused_late"])
 
 
+@pytest.mark.parametrize(("attempts", "then"), [(1, None), (2, Phase.VERIFYING)])
+def test_a_retry_of_the_runners_own_is_no_other_restart_and_its_refusal_ends_no_command(attempts, then):
+    """It was met while the job's guard was about to refuse it: the first command may go on, and people are told of that."""
+    book = rules(runbook(limits=Limits(attempts=attempts)))
+    first = replace(FAILED, status="failed-with-retry", over=False)
+    retry = execution(8, started=45, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
+    history = replace(history_of(retry, first, now=NOW + 50), followed=first if attempts > 1 else retry)
+    met = woken(RUNNING, NOW + 50, seen(now=NOW + 50, history=history), book)
+    assert (phase(met), met.document.incident.execution.id, met.document.incident.restarts) == (Phase.RUNNING, "8", 1)
+    refused = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 52)
+    history = replace(history_of(refused, first, now=NOW + 90), followed=refused)
+    result = woken(met.document, NOW + 90, seen(now=NOW + 90, history=history), book)
+    assert (phase(result), starts(result)) == (then, [])
+    assert "execution 7 ended as failed-with-retry" in " ".join(result.document.to_tell[-1].card.text)
+
+
 def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
     """The queue is still ill: attempt 2, the first stays on record; people open what blocks the next one. A node that doesn't
     answer fails the job: a minute after its end it may."""

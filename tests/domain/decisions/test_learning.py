@@ -186,6 +186,14 @@ def restarted(*, planned: bool = False) -> Play:
     return play
 
 
+def in_vain() -> Play:
+    """A run that began before the first look brings nobody back. Consumers that come later take nothing for a while."""
+    idle = dataclasses.replace(worker("new"), rate=0.0)
+    play = restarted()
+    play.queue = then(then(then(working(), 210.0), 950.0, idle), 1150.0, worker("new"))
+    return play
+
+
 def rebooted() -> Play:
     return Play(hung(), reboots=300.0)
 
@@ -226,7 +234,7 @@ PLANNED = functools.partial(restarted, planned=True)  # and the answer that show
 
 
 @pytest.mark.parametrize(
-    "course", [replaced, closed, timed_out, beside, lapsed, renewed, restarted, PLANNED, rebooted, came_back, purged]
+    "course", [replaced, closed, timed_out, beside, lapsed, renewed, restarted, PLANNED, in_vain, rebooted, came_back, purged]
 )
 def test_what_did_not_end_by_itself_teaches_nothing(course):
     assert course().until(1500).learned == []
