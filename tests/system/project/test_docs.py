@@ -20,6 +20,7 @@ RUNNABLE = [
 def test_blocks_that_can_be_run_are_run(page: Path, number: int, info: str, body: str, tmp_path: Path):
     """```sh run ends with 0, ```sh run=1 with 1; in a folder that has all of the repository and a store, and is not kept."""
     newcomer = Newcomer(tmp_path)
+    newcomer.env["UNSTICK_CONFIG"] = "examples/one-queue.yaml"
     local.LocalStore(str(tmp_path / "unstick.db")).load("pause", timeout_s=RUN_S)  # makes the file, as a first alert does
     newcomer.run(body, status=int(info.partition("=")[2] or 0))
 
