@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, Asked, Document, QueueState
+from functions.domain.model.incidents import REFUSED_LATE, AfterRestart, Asked, Document, PastAttempt, QueueState
 from functions.domain.model.observations import Channel, Holder, Observation, QueueStalls, Stall, StallKind, Unknown
 from functions.domain.model.runbooks import Limits, Rules
 from functions.domain.texts.words import LINK_BY_HAND
@@ -179,6 +179,16 @@ def test_a_retry_of_the_runners_own_is_no_other_restart_and_its_refusal_ends_no_
     result = woken(met.document, NOW + 90, seen(now=NOW + 90, history=history), book)
     assert (phase(result), starts(result)) == (then, [])
     assert "execution 7 ended as failed-with-retry" in " ".join(result.document.to_tell[-1].card.text)
+
+
+def test_a_run_that_the_history_shows_after_its_refused_retry_counts_as_the_restart():
+    """The retry had been found first, and taken off the count."""
+    refused = execution(8, started=40, ended=41, tag="inc-1.1", status="failed", runner_not_after=RUNNER_NOW + 30)
+    tries = (PastAttempt("inc-1.1", refused, REFUSED_LATE),)
+    waiting = replace(RUNNING.incident, phase=Phase.WAITING, execution=None, restarts=0, tries=tries)
+    history = history_of(refused, FAILED, now=NOW + 60)
+    result = woken(replace(RUNNING, incident=waiting), NOW + 60, seen(now=NOW + 60, history=history))
+    assert (result.document.incident.restarts, result.document.incident.execution) == (1, FAILED)
 
 
 def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
