@@ -139,12 +139,12 @@ def crowded_folders() -> list[str]:
 
 
 def other_doors_to_http() -> list[str]:
-    """HTTP clients outside http_client.py, which has the time-outs, size limits and redaction for all."""
+    """HTTP clients outside http_client.py, which has the size limits and redaction for all, and exchange.py, its deadline."""
     return [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in sorted((ROOT / "functions").rglob("*.py"))
         for node in ast.walk(ast.parse(text_of(path)))
-        if isinstance(node, ast.Import | ast.ImportFrom) and path.name != "http_client.py"
+        if isinstance(node, ast.Import | ast.ImportFrom) and path.name not in ("http_client.py", "exchange.py")
         for name in (node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name,)
         if name.partition(".")[0] in HTTP_CLIENTS
     ]
@@ -189,7 +189,7 @@ CHECKS = {
     "generated pages that `make docs` would change": stale_pages,
     "unknown tests": unknown_tests,
     f"folders with more than {MOST_ENTRIES} entries": crowded_folders,
-    "imports of an HTTP client outside functions/runtime/http_client.py": other_doors_to_http,
+    "imports of an HTTP client outside functions/runtime/http_client.py and exchange.py": other_doors_to_http,
     "texts that have to be a Text": untranslated,
     "heavier than tools/weight.py allows": lambda: weight.problems(ROOT),
     "addresses of a package registry, or folders of this machine": addresses,

@@ -59,18 +59,11 @@ class Service(Struct, frozen=True):
     def _send(self, method: str, path: str, ends: float, content: http_client.Content, *, renewed: bool) -> http_client.Answer:
         headers = dict(content.get("headers") or {})
         url = (self.stand_in() or self.address) + path
-        with _translate_errors(self.system):
+        with _translate_errors(self.system, ends):
             account, request = credentials(anonymous=bool(os.environ.get(self.endpoint)))
-
-            def fetch(*arguments: Any, **options: Any) -> Any:
-                # google-auth sends several requests with a timeout each: what is left is for all of them
-                if (left_s := ends - time.monotonic()) <= 0:
-                    raise Unavailable(self.system, Text("deadline exceeded before sending"), late=True)
-                return request(*arguments, **options | {"timeout": (min(http_client.CONNECT_TIMEOUT_S, left_s), left_s)})
-
             if renewed:
-                account.refresh(fetch)
-            account.before_request(fetch, method, url, headers)
+                account.refresh(request)
+            account.before_request(request, method, url, headers)
         left_s = ends - time.monotonic()
         return http_client.request(self.system, method, url, timeout_s=left_s, **content | {"headers": headers})
 
@@ -87,17 +80,20 @@ class Service(Struct, frozen=True):
 def read_secret(service: Service, name: str, *, timeout_s: float) -> bytes:
     """Ask Secret Manager, by Google's client, for the version `projects/P/secrets/S/versions/V`. Raises Denied or Unavailable. No
     retry and no crc32c: the next read is the retry, and TLS protects the bytes in transit."""
-    with _translate_errors(service.system):
+    with _translate_errors(service.system, time.monotonic() + timeout_s):
         stand_in = service.stand_in()
         # This imports all of requests, before the client asks for requests.exceptions alone: two threads that begin with either
         # can wait for each other, which Python ends with an error in one of them.
-        account, _ = credentials(anonymous=bool(stand_in))
+        account, request = credentials(anonymous=bool(stand_in))
         from google.api_core.exceptions import GoogleAPICallError
         from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB
         from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
 
         scheme, _, host = (stand_in or service.address).partition("://")
         transport = SecretManagerServiceRestTransport(host=host, url_scheme=scheme, credentials=account)
+        transport._session.mount(f"{scheme}://", http_client.adapter())  # noqa: SLF001 - it takes no session of ours
+        if not account.valid:  # else it would get its token by another session of its own
+            account.refresh(request)
         try:
             with SecretManagerServiceClient(transport=transport) as client:
                 return bytes(client.access_secret_version(name=name, timeout=timeout_s, retry=None).payload.data)
@@ -115,22 +111,30 @@ def credentials(*, anonymous: bool) -> tuple[Any, Any]:
     from google.auth.credentials import AnonymousCredentials
     from google.auth.transport.requests import Request
 
-    return AnonymousCredentials() if anonymous else google.auth.default(scopes=[_SCOPE])[0], Request()
+    request = Request()
+    for scheme in ("http://", "https://"):
+        request.session.mount(scheme, http_client.adapter())
+    return AnonymousCredentials() if anonymous else google.auth.default(scopes=[_SCOPE], request=request)[0], request
 
 
 @contextlib.contextmanager
-def _translate_errors(system: str) -> Iterator[None]:
-    """Translate google-auth's exceptions to Unavailable or Denied, without their texts, which contain URLs."""
+def _translate_errors(system: str, ends: float) -> Iterator[None]:
+    """Translate google-auth's exceptions to Unavailable or Denied, without their texts, which contain URLs. All that it asks has
+    until `ends` (monotonic)."""
     from google.auth import exceptions as auth
 
+    from functions.runtime.exchange import deadline
+
     try:
-        yield
+        with deadline(ends):
+            yield
     except UnstickError:
         raise
     except Exception as error:  # noqa: BLE001 - google-auth raises all kinds of errors on a malformed answer
+        late = time.monotonic() >= ends  # google-auth asks several times, and may end with an error of another kind
         is_away = isinstance(error, auth.TransportError) or isinstance(error.__cause__, auth.TransportError)
-        if is_away or getattr(error, "retryable", False):
-            raise Unavailable(system, Text("could not get an access token")) from None
+        if late or is_away or getattr(error, "retryable", False):
+            raise Unavailable(system, Text("could not get an access token"), late=late) from None
         if isinstance(error, auth.GoogleAuthError | OSError):
             unusable = Text("there are no usable credentials ({error})", error=type(error).__name__)
             raise Denied(system, unusable, remedy=_LOGIN_REMEDY) from None

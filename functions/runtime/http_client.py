@@ -10,7 +10,7 @@ import json as jsonlib
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OK, FORBIDDEN, SERVER_ERROR = 200, frozenset({401, 403}), 500
-CONNECT_TIMEOUT_S = 3.05  # a little over the 3 s after which TCP retransmits its first packet
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
 METADATA = "metadata.google.internal"
@@ -69,10 +68,10 @@ def adapter() -> HTTPAdapter:
     """Returns the process's connection pool, created on first use because servers fork their workers. A bare adapter instead of
     a Session: a Session keeps cookies, reads a redirect's body without a limit even if it doesn't follow it, and replaces our
     Authorization header with a login from .netrc."""
-    import requests  # 70 ms and 10 MiB, so not before the first request
+    from functions.runtime.exchange import Adapter  # 70 ms and 10 MiB, so not before the first request
 
     logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it logs paths and queries, which are secrets of webhooks
-    return requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
+    return Adapter(pool_maxsize=POOL_SIZE, max_retries=0)
 
 
 class Content(TypedDict, total=False):
@@ -94,21 +93,21 @@ def request(system: str, method: str, url: str, *, timeout_s: float, **content: 
     import requests
     import urllib3
 
-    left_s = ends - time.monotonic()
-    if left_s <= 0:
+    from functions.runtime.exchange import deadline
+
+    if ends <= time.monotonic():
         raise Unavailable(system, Text("deadline exceeded before sending"), late=True)
     host = _host(url)
     trusted, proxies = _trusted(system, url, content.get("ca", "")), choose_proxies(url, host)
     try:
-        timeout: Any = urllib3.Timeout(total=left_s, connect=min(CONNECT_TIMEOUT_S, left_s))
         headers, body = _prepare(content)
         prepared = requests.Request(method, url, headers=headers, data=body, auth=content.get("auth")).prepare()
-        with adapter().send(prepared, stream=True, timeout=timeout, verify=trusted, proxies=proxies) as answer:
+        with deadline(ends), adapter().send(prepared, stream=True, verify=trusted, proxies=proxies) as answer:
             at = time.time()
-            received = _receive(system, answer, content.get("max_bytes", MAX_ANSWER_BYTES), ends)
+            received = _receive(system, answer, content.get("max_bytes", MAX_ANSWER_BYTES))
             lowered = {name.lower(): value for name, value in answer.headers.items()}
             return Answer(system, answer.status_code, lowered, received, at)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError, ValueError) as error:
         raise failure(system, host, timeout_s, error) from None
 
 
@@ -116,15 +115,13 @@ def failure(system: str, host: str, timeout_s: float, error: Exception) -> Unava
     """The error to raise for one of requests or urllib3."""
     import ssl
 
-    import requests
-    import urllib3
-
-    if isinstance(error, requests.Timeout | urllib3.exceptions.ReadTimeoutError):
+    causes = list(_causes(error))
+    if any(isinstance(cause, TimeoutError) for cause in causes):
         silent = Text("{host} did not answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
         return Unavailable(system, silent, late=True)
     # Waiting doesn't help where a certificate is not trusted.
-    remedy = TRUST_IT if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)) else ""
-    return Unavailable(system, named(host, _explain(error)), remedy=remedy)
+    remedy = TRUST_IT if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes) else ""
+    return Unavailable(system, named(host, _explain(causes)), remedy=remedy)
 
 
 def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:
@@ -137,17 +134,13 @@ def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:
     return sent, jsonlib.dumps(json, ensure_ascii=False).encode()
 
 
-def _receive(system: str, answer: requests.Response, max_bytes: int, ends: float) -> bytes:
-    import requests
-
+def _receive(system: str, answer: requests.Response, max_bytes: int) -> bytes:
     body = b""
-    while chunk := _next(answer, ends - time.monotonic()):
+    while chunk := answer.raw.read1(65536, decode_content=True):  # what is there; iter_content waits for a full chunk
         body += chunk
         if len(body) > max_bytes:
             host = _host(answer.url)
             raise Unavailable(system, Text("{host} answered with more than {limit} bytes", host=host, limit=max_bytes))
-        if time.monotonic() > ends:
-            raise requests.Timeout
     return body
 
 
@@ -177,23 +170,13 @@ def choose_proxies(url: str, host: str) -> Mapping[str, str]:
     return requests.utils.get_environ_proxies(url)
 
 
-def _next(answer: requests.Response, left_s: float) -> bytes:
-    """Read the next chunk of the body before the deadline: the library's own time-out starts again with each read."""
-    line = getattr(answer.raw.connection, "sock", None)  # None once everything was read
-    if line is not None:
-        line.settimeout(max(left_s, 0.001))
-    chunk: bytes = answer.raw.read1(65536, decode_content=True)  # returns what is there; iter_content waits for a full chunk
-    return chunk
-
-
-def _explain(error: Exception) -> Phrase:
+def _explain(causes: Sequence[BaseException]) -> Phrase:
     """Describe a failure by the types of the errors in its chain. Their texts contain the URL, which may be secret."""
     import socket
     import ssl
 
     import urllib3
 
-    causes = list(_causes(error))
     explained: tuple[tuple[type[BaseException], Callable[[Any], Phrase]], ...] = (
         (
             ssl.SSLCertVerificationError,

@@ -22,8 +22,6 @@ def run_parallel(calls: Calls, *, timeout_s: float, at_once: int = MOST_THREADS)
     """Run the calls on threads, `at_once` of them. Returns, in order, what each call returned or the exception that it raised. A
     call that is not done in time yields Unavailable with `late`. Its thread ends by its own time-out, and its result is dropped.
     A call for which no thread was free in that time is never made."""
-    if len(calls) == 1 and timeout_s > 0:
-        return [_outcome(calls[0])]
     results: list[Any] = [Unavailable(TIME, Text("no answer in the time given"), late=True)] * len(calls)
     waiting = deque(enumerate(calls))
     ends = time.monotonic() + timeout_s

@@ -1,7 +1,9 @@
 """A server that answers with any bytes at all, whatever it is asked, and hangs up after each answer."""
 
+import contextlib
 import re
 import socketserver
+import ssl
 import threading
 from typing import Any
 
@@ -9,35 +11,43 @@ from testbed.doubles.server import Serving
 from testbed.patience import PATIENCE_S
 
 LENGTH = re.compile(rb"(?im)^content-length:\s*(\d+)")
+DRIP, DRIP_S = b"<drip>", 0.1
+"""What follows it in an answer comes byte by byte."""
 
 
 class Anything(Serving):
-    """Use it in a `with` block. Each request takes the next of `answers`, and the last one is given again."""
+    """Use it in a `with` block. Each request takes the next of `answers`, and the last one is given again. `reads`: else it
+    answers at once, and reads nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, reads: bool = True, tls: ssl.SSLContext | None = None) -> None:
         self.answers: list[bytes] = [b""]
         self.asked = 0
-        self.pause_s = 0.0
-        """After each byte of a body."""
         double = self
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 self.request.settimeout(PATIENCE_S)
-                if not _read(self.request):
+                with contextlib.suppress(OSError):  # whoever asked has had enough
+                    if tls:
+                        with tls.wrap_socket(self.request, server_side=True) as line:
+                            self.serve(line)
+                    else:
+                        self.serve(self.request)
+
+            def serve(self, line: Any) -> None:
+                if reads and not _read(line):
                     return
                 with double._lock:
                     answer = double.answers.pop(0) if len(double.answers) > 1 else double.answers[0]
                     double.asked += 1
-                if not double.pause_s:
-                    self.request.sendall(answer)
-                    return
-                head, end, body = answer.partition(b"\r\n\r\n")
-                self.request.sendall(head + end)
-                for at in range(len(body)):
-                    self.request.sendall(body[at : at + 1])
-                    if double._over.wait(double.pause_s):
+                at_once, _, slowly = answer.partition(DRIP)
+                line.sendall(at_once)
+                for at in range(len(slowly)):
+                    line.sendall(slowly[at : at + 1])
+                    if double._over.wait(DRIP_S):
                         return
+                if not reads:
+                    double._over.wait(PATIENCE_S)
 
         self._lock, self._over = threading.Lock(), threading.Event()
         super().__init__(Handler)

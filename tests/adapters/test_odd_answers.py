@@ -2,7 +2,9 @@
 
 import gc
 import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ from functions.adapters.stores.cloud_storage import CloudStorage
 from functions.domain.model.cards import Card
 from functions.runtime import secrets
 from functions.runtime.errors import Unavailable
+from functions.runtime.google_cloud import Service
 from functions.runtime.secrets import SecretRef
-from testbed.doubles.anything import Anything
+from testbed.doubles.anything import DRIP, Anything
+from testbed.patience import PATIENCE_S
 
 # Sockets that Google's client leaves behind
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -56,6 +60,25 @@ def answer(body: bytes, *headers: str, status: int = 200) -> bytes:
 def as_json(content: Any, status: int = 200) -> bytes:
     body = json.dumps(content).encode()
     return answer(body, "Content-Type: application/json", f"Content-Length: {len(body)}", status=status)
+
+
+def test_a_secret_manager_that_drips_holds_no_call(server: Anything) -> None:
+    server.answers = [DRIP + b"HTTP/1.1 200 " + b"x" * 300]
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="did not answer within"):
+        CALLS["secret"]()
+    assert time.monotonic() - began < PATIENCE_S / 3
+
+
+def test_a_metadata_server_that_drips_holds_no_call(server: Anything, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Google's library asks it three times whether it is there, before it asks for a token."""
+    monkeypatch.setenv("GCE_METADATA_IP", f"127.0.0.1:{server.port}")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    server.answers = [DRIP + b"HTTP/1.1 200 " + b"x" * 300]
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="access token"):
+        Service("Cloud Storage", "http://127.0.0.1:1", "NONE", {}).send("GET", "/", timeout_s=0.3)
+    assert time.monotonic() - began < PATIENCE_S / 4
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from functions.runtime import http_client
+from functions.runtime import exchange, http_client
 from functions.runtime.errors import Unavailable
 from testbed.doubles.certificates import Authority
 from testbed.doubles.proxy import Proxy
@@ -21,7 +21,7 @@ def ask(url: str, ca: str = "") -> int:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For TLS and proxies counts what connections have as their time, and the stand-ins need the same processor."""
-    monkeypatch.setattr(http_client, "CONNECT_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr(exchange, "CONNECT_TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from functions.application.ports import Finding, Scheduler
-from functions.runtime.errors import Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.google_cloud import Service
+from functions.runtime.http_client import FORBIDDEN
 from functions.runtime.structs import written
 
 SYSTEM = "Cloud Tasks"
@@ -51,9 +52,17 @@ class CloudTasks(Struct, frozen=True):
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Creates no task. What the queue does is shown as far as this account may see it."""
-        from functions.adapters.schedulers import _cloud_tasks_checks  # no start and no alert needs it
+        from functions.adapters.checks import finding_of_error  # no start and no alert needs it
 
-        return _cloud_tasks_checks.check(self.queue, lambda: _ask("GET", self.queue, timeout_s))
+        what = f"scheduler {self.queue}"
+        try:
+            return [_judge(what, self.queue, _ask("GET", self.queue, timeout_s))]
+        except Denied as error:
+            viewer = "Give it roles/cloudtasks.viewer on the queue if check should see whether the queue runs; it works without."
+            hidden = Finding(what, None, "its state can't be read by this account", viewer)
+            return [hidden if error.status in FORBIDDEN else finding_of_error(what, error)]
+        except Unavailable as error:
+            return [finding_of_error(what, error, "Check whether cloudtasks.googleapis.com can be reached.")]
 
     def _task(self, at: float, payload: str) -> dict[str, Any]:
         due = datetime.fromtimestamp(math.ceil((at + _BEHIND_S) * 1_000_000) / 1_000_000, UTC)
@@ -77,3 +86,15 @@ def _ask(method: str, path: str, timeout_s: float, content: Any = None) -> dict[
 
 
 ADAPTER: type[Scheduler] = CloudTasks
+
+
+def _judge(what: str, queue: str, state: dict[str, Any]) -> Finding:
+    """Whether the queue runs, and never gives up: what loses wake-ups without a sound."""
+    if state.get("state") != "RUNNING":
+        return Finding(what, False, f"the queue is {str(state.get('state'))[:40]}", f"gcloud tasks queues resume {queue}")
+    retries = state.get("retryConfig")
+    attempts = retries.get("maxAttempts") if isinstance(retries, dict) else None
+    if isinstance(attempts, int) and attempts > 0:
+        remedy = "Set max_attempts to -1 (infra/ does), else wake-ups can be lost."
+        return Finding(what, False, f"the queue gives up after {attempts} attempts", remedy)
+    return Finding(what, True, "the queue runs")
