@@ -64,12 +64,6 @@ def test_nothing_that_drips_outlives_the_deadline(part: str, is_tls: bool, tmp_p
         ask_late(server.url.replace("http:", "https:") if is_tls else server.url, ca=str(ours.ca))
 
 
-def test_a_handshake_that_drips_is_left_at_the_deadline() -> None:
-    with Anything(reads=False) as server:
-        server.answers = [DRIP + b"\x16\x03\x03\x01\x00" + b"\x02" * 300]
-        ask_late(server.url.replace("http:", "https:"))
-
-
 @pytest.mark.parametrize("is_tls", [False, True])
 def test_a_server_that_does_not_read_is_left_at_the_deadline(is_tls: bool, tmp_path: Path) -> None:
     ours = Authority(tmp_path)
@@ -77,9 +71,10 @@ def test_a_server_that_does_not_read_is_left_at_the_deadline(is_tls: bool, tmp_p
         ask_late(server.url.replace("http:", "https:") if is_tls else server.url, ca=str(ours.ca), body=b"x" * 2**26)
 
 
-def test_a_proxy_that_drips_is_left_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Anything() as proxy:
-        proxy.answers = [DRIPPED["headers"]]
+def test_a_handshake_or_a_proxy_that_drips_is_left_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Anything(reads=False) as server, Anything() as proxy:
+        server.answers, proxy.answers = [DRIP + b"\x16\x03\x03\x01\x00" + b"\x02" * 300], [DRIPPED["headers"]]
+        ask_late(server.url.replace("http:", "https:"))
         monkeypatch.setenv("https_proxy", proxy.url)
         ask_late("https://system.invalid/")
 

@@ -35,7 +35,7 @@ VERIFY_BUDGET_S = 120.0
 
 SKEWS_S = (0.0, 0.0, -0.6, -20.0, 3.0, 45.0)
 """How far an invocation's clock is ahead. Behind by more than a second, it leaves its wake-up to the sweep."""
-MOST_INVOCATIONS = 60_000
+MOST_INVOCATIONS = 100_000
 """Of a schedule: what has more goes in circles."""
 CUT = ("failed", "aborted", "timedout", "incomplete")
 RENAMED = " renamed"

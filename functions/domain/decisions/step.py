@@ -179,7 +179,7 @@ def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     if after.to_tell or after.to_archive:
         dues.append(post_at(before, after, turn))
     due = min(dues, default=None)
-    if due is None or due in (before.due, turn.wake_at):
+    if due is None or (due in (before.due, turn.wake_at) and due >= turn.at):  # one that is overdue may have been lost
         return replace(result, document=replace(after, due=due))
     due = max(due, turn.at + SAVED_S)
     return replace(result, document=replace(after, due=due), acts=(events.Wake(due), *result.acts))

@@ -286,6 +286,13 @@ def test_an_escalation_stays_open_until_somebody_takes_it():
     assert channels(taken.document) == {"ops", "duty"}
 
 
+def test_a_wake_up_that_was_lost_is_ordered_anew_by_whatever_comes_next():
+    """A restart that is approved meanwhile would have none, and be looked for by the sweep alone."""
+    overdue = posted(escalated())
+    taken = moved(overdue, Acknowledged("anna", overdue.escalation.incident), seen(), NOW + 400, PUBLIC)
+    assert (wakes(taken), taken.document.due) == ([NOW + 401], NOW + 401)
+
+
 def test_a_reminder_is_as_urgent_as_the_escalation_whose_alert_was_a_suspicion():
     """The shipped rules send suspicions alone to Unstick."""
     document = escalated()

@@ -130,14 +130,15 @@ def _left_open(past: Past) -> Iterator[Violation]:
     calm = past.is_steady and "one_clock" in world.options and not world.troubles
     calm = calm and not (faults.broker_down or faults.history_down or world.aways)
     for begun, channel, card in _beginnings(past):
-        over = [at for at, where, end in world.chat.posts if at > begun and where == channel and _ends(past, end, card)]
+        ends = [end for at, where, end in world.chat.posts if at > begun and where == channel and _ends(past, end, card)]
+        over = [end.at for end in ends]  # when it was decided: a chat may be late
         over += [at for at, incident, _ in world.declines if incident == card.incident and at > card.at]
         names, until = past.named(card), min(over, default=world.now)
         shown = world.broker.statistics and not (world.broker.page_slow or world.broker.silent)  # what can't be read is not well
         if shown and not over and begun < world.now - OWED_S and all(_is_long_well(past, name) for name in names):
             yield Violation("I19", f"{channel} was told of {names}: {card.headline}; it is well, and nobody said so")
         for name in names if calm else ():
-            looks = [begun, *(at for at in world.looks.get(name, []) if begun < at < until), until]
+            looks = [begun, *(at for at in world.looks.get(name, []) if begun < at < until), max(begun, until)]
             for earlier, later in pairwise(looks):
                 if later - earlier > MORE_S + (SOON_S if later < card.at + LONG_S else SELDOM_S):  # a chat may be late
                     yield Violation("I16", f"{name} was not looked at from {earlier:.0f} to {later:.0f}: {card.headline}")

@@ -20,7 +20,8 @@ TOLD_WITHIN_ONE_CLOCK_S = 75.0
 """A minute, and what the wake-up, its step and the chat take."""
 WINDOW_S = 60.0
 FIRST_LOOK_S = 20.0
-"""When the wake-up comes that a webhook creates beside its observation."""
+"""When the wake-up comes that a webhook creates beside its observation. What the step orders is due within SELDOM_S."""
+SELDOM_S = 600.0
 MORE_LOOKS, MORE_LOOKS_AFTER_FAULTS = 8, 16
 """Looks in a window beside those that are `every` apart: at changes of the phase and after conflicts; and wherever a killed
 process or a lost answer has the scheduler try again."""
@@ -123,13 +124,13 @@ def _looked_at_too_often(past: Past) -> list[Violation]:
     slots = [at for at, key, _ in world.saved if key.startswith("storm")]
     slots += [at for asked in world.asked.values() for at, by in asked if by.startswith("approval")]
     paced = WINDOW_S / past.runbook.verify.every_s + (MORE_LOOKS if past.is_steady else MORE_LOOKS_AFTER_FAULTS)
-    violations = []
+    violations, before_s = [], WINDOW_S + (FIRST_LOOK_S if past.is_steady else SELDOM_S)
     for target, asked in world.asked.items():
         looks = [at for at, by in asked if by.startswith("wake-up")]
         others = sorted([at for at, by in asked if by.startswith("webhook")] + slots)
         for number, at in enumerate(looks):
             count = number + 1 - bisect_right(looks, at - WINDOW_S)
-            if count > paced + bisect_right(others, at) - bisect_left(others, at - WINDOW_S - FIRST_LOOK_S):
+            if count > paced + bisect_right(others, at) - bisect_left(others, at - before_s):
                 violations.append(Violation("every", f"{target} was looked at {count} times within {WINDOW_S:.0f} s"))
                 break
     return violations
