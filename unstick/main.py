@@ -11,6 +11,7 @@ from functions import __version__
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 from unstick.commands.check import check
 from unstick.commands.incident import incident
+from unstick.commands.look import look
 from unstick.commands.report import report
 from unstick.commands.send import send
 from unstick.commands.simulate import simulate
@@ -52,7 +53,7 @@ def command_line(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (check, simulate, send, status, incident, approve, ack, pause, resume, report, link, backup, restore):
+for command in (look, check, simulate, send, status, incident, approve, ack, pause, resume, report, link, backup, restore):
     command_line.add_command(command)
 
 

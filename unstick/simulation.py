@@ -16,7 +16,7 @@ from functions.domain.decisions.guards import GUARDS, evaluate
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.step import step
 from functions.domain.decisions.turn import GuardContext, HistoryUnknown
-from functions.domain.model.alerts import Alert, MatchedAlert
+from functions.domain.model.alerts import Alert
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Claim, Kind
 from functions.domain.model.incidents import Document, Incident, QueueState
@@ -117,16 +117,16 @@ def _decide_target(
         detail=deciding.detail if deciding else str(event.cases[0].detail),
         again_at=incident.due if incident and reply.action in (Action.HELD, Action.DEFERRED) else None,
         told=tuple(dict.fromkeys(message.channel for message in result.document.to_tell if message.id not in waiting_before)),
-        alerts=tuple(map(_show_alert, event.cases)),
+        alerts=tuple(
+            SimulatedAlert(
+                one.alert.name, one.alert.fingerprint, one.alert.firing, one.queue.key if one.queue else None, one.alert.labels
+            )
+            for one in event.cases
+        ),
         guards=tuple(replace(guard, decides=guard is deciding) for guard in guards),
         seen=seen if target else None,
     )
     return decision, next((Slot(result.document.key, act.at) for act in result.acts if isinstance(act, Claim)), None)
-
-
-def _show_alert(case: MatchedAlert) -> SimulatedAlert:
-    alert = case.alert
-    return SimulatedAlert(alert.name, alert.fingerprint, alert.firing, case.queue.key if case.queue else None, alert.labels)
 
 
 def _ask_guards(settings: Config, document: Document, event: AlertsReceived, seen: Observation, now: float) -> list[GuardSays]:
@@ -134,8 +134,11 @@ def _ask_guards(settings: Config, document: Document, event: AlertsReceived, see
     runbook = firing[0].runbook if firing else None
     if runbook is None or firing[0].target is None:
         return []
-    incident = document.incident or _opened(event.incident, runbook.name, firing, now)
-    context = GuardContext(settings.rules, runbook, replace(document, target=firing[0].target), incident, seen, now)
+    queues = {case.queue.key: QueueState(case.queue, runbook.name, now) for case in firing if case.queue is not None}
+    triggers = tuple(to_alert_ref(case) for case in firing)
+    opened = Incident(event.incident, Phase.DEFERRED, now, runbook.name, tuple(queues.values()), triggers, due=now)
+    document = replace(document, target=firing[0].target)
+    context = GuardContext(settings.rules, runbook, document, document.incident or opened, seen, now)
     return [_ask_guard(name, context) for name in GUARDS]
 
 
@@ -146,9 +149,3 @@ def _ask_guard(name: str, context: GuardContext) -> GuardSays:
     except HistoryUnknown:
         return GuardSays(name, Kind.HOLD, Reason.LEDGER_UNKNOWN)
     return GuardSays(name, decision.kind, decision.reason, str(decision.detail)) if decision else GuardSays(name)
-
-
-def _opened(name: str, runbook: str, cases: list[MatchedAlert], now: float) -> Incident:
-    queues = {case.queue.key: QueueState(case.queue, runbook, now) for case in cases if case.queue is not None}
-    triggers = tuple(to_alert_ref(case) for case in cases)
-    return Incident(name, Phase.DEFERRED, now, runbook, tuple(queues.values()), triggers, due=now)

@@ -200,13 +200,33 @@ def _as_json(state: State) -> dict[str, Any]:
         "at": state.at,
         "paused": msgspec.to_builtins(state.pause) if state.pause else None,
         "open": [_open_as_json(document, overdue=state.overdue(document)) for document in state.open],
-        "escalated": [_escalated_as_json(document) for document in state.escalated],
+        "escalated": [
+            {
+                "document": document.key,
+                "target": name_of(document),
+                "at": called.at,
+                "taken_by": called.taken_by or None,
+                "taken_at": called.taken_at,
+                "told_again": called.asked.reminded,
+            }
+            for document in state.escalated
+            if (called := document.escalation)
+        ],
         "unreadable": [{"document": key, "detail": why.detail, "remedy": why.remedy} for key, why in state.unreadable],
         "archive_unreadable": state.archive_unreadable,
         "last_matched": state.matches,
         "stalls": state.stalls,
         "unmatched": [{"alert": name, "at": state.turned_away.alerts[name]} for name in state.unmatched],
-        "recent": [_ended_as_json(record) for record in state.recent],
+        "recent": [
+            {
+                "incident": record.incident.id,
+                "target": record.target.name if record.target else None,
+                "runbook": record.incident.runbook,
+                "outcome": record.outcome.ending,
+                **{name: getattr(record.outcome, name) for name in ("reason", "at", "restarts")},
+            }
+            for record in state.recent
+        ],
     }
 
 
@@ -224,28 +244,4 @@ def _open_as_json(document: Document, *, overdue: bool) -> dict[str, Any]:
         "runbook": incident.runbook if incident else None,
         "restarts": incident.restarts if incident else 0,
         "reason": incident.reason if incident else None,
-    }
-
-
-def _escalated_as_json(document: Document) -> dict[str, Any]:
-    escalation = document.escalation
-    return {
-        "document": document.key,
-        "target": name_of(document),
-        "at": escalation.at if escalation else None,
-        "taken_by": (escalation.taken_by or None) if escalation else None,
-        "taken_at": escalation.taken_at if escalation else None,
-        "told_again": escalation.asked.reminded if escalation else 0,
-    }
-
-
-def _ended_as_json(record: Archive) -> dict[str, Any]:
-    return {
-        "incident": record.incident.id,
-        "target": record.target.name if record.target else None,
-        "runbook": record.incident.runbook,
-        "outcome": record.outcome.ending,
-        "reason": record.outcome.reason,
-        "at": record.outcome.at,
-        "restarts": record.outcome.restarts,
     }

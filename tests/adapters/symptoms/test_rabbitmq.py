@@ -134,6 +134,8 @@ def test_all_channels_have_their_turn(every_s: int) -> None:
         seen = QueueSnapshot(1_800_000_000.0 + every_s * turn + 0.02 * (turn % 3), 9)
         read |= set(choose_channels([Look(seen, Query(MAIL, 60.0), own)])[0].channels)
     assert len(read) == 500
+    looks = [Look(seen, Query(MAIL, 60.0), own), *[Look(seen, Query(to_queue("/", "dead"), 60.0), {})] * 99]
+    assert len(choose_channels(looks)[0].channels) == 64, "queues that nobody consumes use up none of what is read"
 
 
 def test_one_look_at_many_queues_reads_some_channels_of_each(rabbit: RabbitDouble) -> None:

@@ -8,6 +8,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -86,15 +87,17 @@ Ask = Callable[[Sequence[str]], Mapping[str, Answer | Exception]]
 """Sends GETs for these paths: the Answer of each, or the error in its place."""
 
 
-def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
-    """Each queue's current state, with samples over at least this many seconds if the broker keeps them (an hour).
+def look_all(
+    settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float, listed: Mapping[str, Answer] = MappingProxyType({})
+) -> list[QueueOutcome]:
+    """Each queue's current state, with samples over at least this many seconds if the broker keeps them (an hour). `listed`: the
+    live totals that are known already, by the queue's key.
 
-    The live depth doesn't need the queue's page. Without a live depth, the queue's place has Denied or Unavailable.
-
-    With the tag `monitoring` the consumers' channels are read in a second round trip, one by one and as many as the bounds allow,
-    and in a third the connections of those that hang; each has at most half of the time that is left."""
+    The live depth doesn't need the queue's page. Without a live depth, the queue's place has Denied or Unavailable. With the tag
+    `monitoring` the consumers' channels are read in a second round trip, one by one and as many as the bounds allow, and in a
+    third the connections of those that hang; each has at most half of the time that is left."""
     ends = time.monotonic() + timeout_s
-    totals = {query.queue.key: totals_path(query.queue) for query in queries}
+    totals = {query.queue.key: totals_path(query.queue) for query in queries if query.queue.key not in listed}
     pages = {query.queue.key: page_path(query.queue, query.for_s, query.reach_s) for query in queries}
     paths = {**dict.fromkeys(totals.values(), timeout_s), **dict.fromkeys(pages.values(), timeout_s * PAGE_SHARE)}
     outcomes = ask(settings, {**paths, WHOAMI: WHOAMI_S}, timeout_s=timeout_s)
@@ -104,7 +107,7 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
     for query in queries:
         key, page = query.queue.key, read_page(outcomes[pages[query.queue.key]])
         try:
-            snapshot = to_snapshot(query.queue, outcomes[totals[key]], page)
+            snapshot = to_snapshot(query.queue, listed.get(key) or outcomes[totals[key]], page)
         except (Unavailable, Denied) as error:
             results[key] = error
             continue
@@ -113,7 +116,8 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
         elif not SEES_ALL.isdisjoint(user.tags):
             own = page.own_channels if isinstance(page, Page) and page.consumer_details is not None else None
             snapshot = replace(snapshot, channels=None if own is None else ())
-            if query.first or _is_worth_asking(snapshot):
+            waits = snapshot.ready and not rise_within(snapshot.history.pushed, RECENT_S)
+            if query.first or snapshot.unacked or waits:  # worth another round trip
                 looks[key] = Look(snapshot, query, own or {})
         results[key] = snapshot
 
@@ -123,11 +127,6 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
 
     results |= add_details(looks, ask_more) if looks else {}
     return [results[query.queue.key] for query in queries]
-
-
-def _is_worth_asking(snapshot: QueueSnapshot) -> bool:
-    """Whether it is worth another round trip: a message is held, or messages wait and no consumer was given one recently."""
-    return bool(snapshot.unacked or (snapshot.ready and not rise_within(snapshot.history.pushed, RECENT_S)))
 
 
 def add_details(looks: Mapping[str, Look], ask: Ask) -> dict[str, QueueSnapshot]:
@@ -148,7 +147,7 @@ def add_details(looks: Mapping[str, Look], ask: Ask) -> dict[str, QueueSnapshot]
 
 def choose_channels(looks: Sequence[Look]) -> list[Look]:
     """The looks, each with the channels to read now: those that an incident proved before others."""
-    most = min(MOST_OF_QUEUE, max(MOST_OF_LOOK // len(looks), 1))
+    most = min(MOST_OF_QUEUE, max(MOST_OF_LOOK // max(sum(bool(look.own) for look in looks), 1), 1))
     return [replace(look, channels=tuple(_in_order(look)[:most])) for look in looks]
 
 
@@ -210,12 +209,9 @@ def totals_path(queue: QueueRef) -> str:
     """The list of queues with live totals, limited to this one. `use_regex` matches anywhere in a name and ignores case (PCRE),
     hence the anchors here and the comparison of the results."""
     query = {"disable_stats": "true", "enable_queue_totals": "true", "page": "1", "page_size": "100", "use_regex": "true"}
-    query["name"] = f"^{_escape(queue.keys['queue'])}$"
+    name = re.sub(r"[\x00-\x7f]", lambda sign: sign[0] if sign[0].isalnum() else f"\\{sign[0]}", queue.keys["queue"])
+    query["name"] = f"^{name}$"
     return f"/api/queues/{quote(queue.keys['vhost'], safe='')}?{urlencode(query, quote_via=quote)}"
-
-
-def _escape(name: str) -> str:
-    return re.sub(r"[\x00-\x7f]", lambda sign: sign[0] if sign[0].isalnum() else f"\\{sign[0]}", name)
 
 
 def page_path(queue: QueueRef, for_s: float, reach_s: float = 0.0) -> str:
