@@ -70,8 +70,8 @@ def _counters(queue: Queue, stall: Stall, late_s: float) -> list[Counter]:
         return [_finished(queue, name) for name in {worker.id for piece in pieces for worker in piece.workers if worker.holds}]
     if kind is StallKind.GONE:
         return [queue.acks]
-    stay = queue.consumers(at)
-    return [lambda at: queue.acks(at) if queue.consumers(at) == stay else None]
+    stay = queue.consumers(at)  # before the first look at them nobody knows when they came
+    return [lambda at: queue.acks(at) if queue.consumers(at) == stay or not queue.consumers(at) else None]
 
 
 def _finished(queue: Queue, name: str) -> Counter:
