@@ -33,7 +33,7 @@ def check_run(turn: Turn) -> None:
         return endings.escalate(turn, _explain_failure(execution))
     if execution.refused and not _has_run_before(execution, turn):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, REFUSED_LATE, turn.incident.run.holder_host))
-        turn.change(execution=None, tries=tries, restarts=turn.incident.restarts - 1)
+        turn.change(execution=None, tries=tries, restarts=turn.incident.restarts - turn.incident.is_further(execution))
         return turn.enter(Phase.WAITING)
     turn.change(queues=tuple(replace(state, after=AfterRestart()) for state in turn.incident.queues))
     if execution.succeeded:

@@ -1,6 +1,7 @@
 """The guards, which hold a restart. Each is a small function; the first that objects decides. Anything unknown holds the restart.
 Each takes the `GuardContext`, and returns None or a `Decision`. Those that judge the queues are in turn.py."""
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import takewhile
@@ -8,7 +9,7 @@ from itertools import takewhile
 from functions.domain.decisions.turn import GuardContext, delivery_limit, hold_as_unread, likely_stuck, symptom
 from functions.domain.model.codes import OVERRULED, Mode, Reason
 from functions.domain.model.events import Decision, Kind, hold
-from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident
+from functions.domain.model.incidents import UNCLEAR, Document, Incident
 from functions.domain.model.observations import MAX_SKEW_S, Execution, ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Freeze
 from functions.domain.texts.words import duration, worded
@@ -188,26 +189,20 @@ def runner_clock(context: GuardContext) -> Decision | None:
 
 
 def just_restarted(context: GuardContext) -> Decision | None:
-    """Verify a restart that was not yet verified for this alert, instead of restarting again."""
+    """Verify a restart that was not yet verified for this alert, instead of restarting again. One by somebody else after our last
+    attempt also gets its time to help."""
     history, incident = context.history, context.incident
     last = next((restart for restart in _ended_restarts(history) if _concerns(context, restart)), None)
-    if last is None or context.approved:
+    if last is None or context.approved or last.id in {run.id for run in incident.executions}:
         return None
+    ended_at = last.runner_ended_at or 0.0
     if incident.restarts:
-        return _adopt_newer_restart(incident, last)
-    ended_at = (last.runner_ended_at or 0.0) - history.runner_now + context.now  # on our clock
-    if incident.newest_alert_at < ended_at + SAME_CAUSE_S:
-        return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the alert started", id=last.id), execution=last)
-    return None
-
-
-def _adopt_newer_restart(incident: Incident, last: Execution) -> Decision | None:
-    """Adopt a restart by somebody else after our last attempt: it also gets its time to help."""
-    own = [attempt.execution for attempt in incident.tries if attempt.execution and attempt.how != REFUSED_LATE]
-    ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
-    if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
-        return None
-    return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
+        is_new = ended_at > max((run.runner_ended_at or 0.0 for run in incident.executions), default=math.inf)
+        detail = Text("execution {id} ended after the last attempt", id=last.id)
+    else:  # on our clock
+        is_new = incident.newest_alert_at < ended_at - history.runner_now + context.now + SAME_CAUSE_S
+        detail = Text("execution {id} ended after the alert started", id=last.id)
+    return Decision(Kind.ADOPT, detail=detail, execution=last) if is_new else None
 
 
 def cooldown(context: GuardContext) -> Decision | None:

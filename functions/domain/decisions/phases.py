@@ -18,7 +18,7 @@ from functions.domain.health.stalls import say_stalls
 from functions.domain.model.cards import CardKind
 from functions.domain.model.codes import UNKNOWN, Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
-from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Asked, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import UNCLEAR, Asked, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
 from functions.runtime.text import Text, join
 
@@ -203,7 +203,7 @@ def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
 def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason | None = None) -> None:
     due, incident = turn.at + turn.runbook.verify.every_s, turn.incident
     due = min(incident.due, due) if incident.due > turn.at else due
-    restarts = incident.restarts + all(one.tag != execution.tag or one.how == REFUSED_LATE for one in incident.tries)  # no retry
+    restarts = incident.restarts + incident.is_further(execution)
     turn.change(phase=Phase.RUNNING, execution=execution, restarts=restarts, reason=reason, due=due, looked_at=turn.at)
     turn.change_run(tail=None)
     turn.change_approval(approved=None)

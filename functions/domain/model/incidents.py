@@ -247,6 +247,10 @@ class Incident(Struct, frozen=True):
         tried = [attempt.execution for attempt in self.tries if attempt.how != REFUSED_LATE]
         return tuple({execution.id: execution for execution in (*tried, self.execution) if execution is not None}.values())
 
+    def is_further(self, run: Execution) -> bool:
+        """Whether this run counts beside those that were tried: the runner's own retry has the tag of a run that did."""
+        return all(one.tag != run.tag or one.execution is None or one.how == REFUSED_LATE for one in self.tries)
+
     @property
     def places(self) -> tuple[Place, ...]:
         """Where it hangs, or hung; empty if that isn't known."""

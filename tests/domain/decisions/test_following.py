@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import REFUSED_LATE, AfterRestart, Asked, Document, PastAttempt, QueueState
+from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, AfterRestart, Asked, Document, PastAttempt, QueueState, failed
 from functions.domain.model.observations import Channel, Holder, Observation, QueueStalls, Stall, StallKind, Unknown
 from functions.domain.model.runbooks import Limits, Rules
 from functions.domain.texts.words import LINK_BY_HAND
@@ -189,6 +189,21 @@ def test_a_run_that_the_history_shows_after_its_refused_retry_counts_as_the_rest
     history = history_of(refused, FAILED, now=NOW + 60)
     result = woken(replace(RUNNING, incident=waiting), NOW + 60, seen(now=NOW + 60, history=history))
     assert (result.document.incident.restarts, result.document.incident.execution) == (1, FAILED)
+
+
+def test_a_refused_start_that_is_found_late_takes_no_other_restart_off_the_count():
+    """Its step would adopt the second attempt's run for ever."""
+    second, late = (
+        replace(FAILED, id="9", tag="inc-1.2"),
+        execution(8, started=60, ended=None, tag="inc-1.1", runner_not_after=NOW),
+    )
+    tries = (PastAttempt("inc-1.1", None, UNCLEAR), PastAttempt("inc-1.2", second, failed(second)))
+    waiting = replace(RUNNING, incident=replace(RUNNING.incident, phase=Phase.WAITING, attempt=2, execution=second, tries=tries))
+    met = woken(waiting, NOW + 65, seen(now=NOW + 65, history=history_of(late, second, now=NOW + 65)))
+    assert (met.document.incident.restarts, met.document.incident.execution) == (2, late)
+    refused = replace(late, status="failed", runner_ended_at=RUNNER_NOW + 66)
+    result = woken(met.document, NOW + 80, seen(now=NOW + 80, history=history_of(refused, second, now=NOW + 80)))
+    assert (result.document.incident.restarts, [act.tag for act in starts(result)]) == (1, ["inc-1.3"])
 
 
 def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
