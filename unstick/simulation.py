@@ -16,7 +16,7 @@ from functions.domain.decisions.guards import GUARDS, evaluate
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.step import step
 from functions.domain.decisions.turn import GuardContext, HistoryUnknown
-from functions.domain.model.alerts import Alert
+from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Claim, Kind
 from functions.domain.model.incidents import Document, Incident, QueueState
@@ -117,16 +117,16 @@ def _decide_target(
         detail=deciding.detail if deciding else str(event.cases[0].detail),
         again_at=incident.due if incident and reply.action in (Action.HELD, Action.DEFERRED) else None,
         told=tuple(dict.fromkeys(message.channel for message in result.document.to_tell if message.id not in waiting_before)),
-        alerts=tuple(
-            SimulatedAlert(
-                one.alert.name, one.alert.fingerprint, one.alert.firing, one.queue.key if one.queue else None, one.alert.labels
-            )
-            for one in event.cases
-        ),
+        alerts=tuple(map(_show_alert, event.cases)),
         guards=tuple(replace(guard, decides=guard is deciding) for guard in guards),
         seen=seen if target else None,
     )
     return decision, next((Slot(result.document.key, act.at) for act in result.acts if isinstance(act, Claim)), None)
+
+
+def _show_alert(case: MatchedAlert) -> SimulatedAlert:
+    alert = case.alert
+    return SimulatedAlert(alert.name, alert.fingerprint, alert.firing, case.queue.key if case.queue else None, alert.labels)
 
 
 def _ask_guards(settings: Config, document: Document, event: AlertsReceived, seen: Observation, now: float) -> list[GuardSays]:

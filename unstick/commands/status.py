@@ -223,7 +223,9 @@ def _as_json(state: State) -> dict[str, Any]:
                 "target": record.target.name if record.target else None,
                 "runbook": record.incident.runbook,
                 "outcome": record.outcome.ending,
-                **{name: getattr(record.outcome, name) for name in ("reason", "at", "restarts")},
+                "reason": record.outcome.reason,
+                "at": record.outcome.at,
+                "restarts": record.outcome.restarts,
             }
             for record in state.recent
         ],

@@ -16,7 +16,6 @@ from msgspec import Struct
 from functions.application.ports import Finding, Scheduler
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.google_cloud import Service
-from functions.runtime.http_client import FORBIDDEN
 from functions.runtime.structs import written
 
 SYSTEM = "Cloud Tasks"
@@ -26,6 +25,7 @@ ENDPOINT = "UNSTICK_CLOUD_TASKS_ENDPOINT"
 _BEHIND_S = 1.0
 """Seconds added to each time: the called instance's clock may be behind, and before `due` on that clock it does nothing."""
 
+_FORBIDDEN = 403
 _DISPATCH_DEADLINE_S = 600  # a step may wait a minute for a new instance's network, and deferred lists have 100 targets
 _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#sa
     400: "Correct scheduler.cloud_tasks: queue is projects/P/locations/L/queues/Q, url the https URL of verify.",
@@ -60,7 +60,7 @@ class CloudTasks(Struct, frozen=True):
         except Denied as error:
             viewer = "Give it roles/cloudtasks.viewer on the queue if check should see whether the queue runs; it works without."
             hidden = Finding(what, None, "its state can't be read by this account", viewer)
-            return [hidden if error.status in FORBIDDEN else finding_of_error(what, error)]
+            return [hidden if error.status == _FORBIDDEN else finding_of_error(what, error)]
         except Unavailable as error:
             return [finding_of_error(what, error, "Check whether cloudtasks.googleapis.com can be reached.")]
 
@@ -85,9 +85,6 @@ def _ask(method: str, path: str, timeout_s: float, content: Any = None) -> dict[
     return _SERVICE.ask(method, f"/v2/{quote(path, safe='/:')}", timeout_s=timeout_s, json=content).object()
 
 
-ADAPTER: type[Scheduler] = CloudTasks
-
-
 def _judge(what: str, queue: str, state: dict[str, Any]) -> Finding:
     """Whether the queue runs, and never gives up: what loses wake-ups without a sound."""
     if state.get("state") != "RUNNING":
@@ -98,3 +95,6 @@ def _judge(what: str, queue: str, state: dict[str, Any]) -> Finding:
         remedy = "Set max_attempts to -1 (infra/ does), else wake-ups can be lost."
         return Finding(what, False, f"the queue gives up after {attempts} attempts", remedy)
     return Finding(what, True, "the queue runs")
+
+
+ADAPTER: type[Scheduler] = CloudTasks

@@ -193,10 +193,8 @@ def test_a_run_that_the_history_shows_after_its_refused_retry_counts_as_the_rest
 
 def test_a_refused_start_that_is_found_late_takes_no_other_restart_off_the_count():
     """Its step would adopt the second attempt's run for ever."""
-    second, late = (
-        replace(FAILED, id="9", tag="inc-1.2"),
-        execution(8, started=60, ended=None, tag="inc-1.1", runner_not_after=NOW),
-    )
+    second = replace(FAILED, id="9", tag="inc-1.2")
+    late = execution(8, started=60, ended=None, tag="inc-1.1", runner_not_after=NOW)
     tries = (PastAttempt("inc-1.1", None, UNCLEAR), PastAttempt("inc-1.2", second, failed(second)))
     waiting = replace(RUNNING, incident=replace(RUNNING.incident, phase=Phase.WAITING, attempt=2, execution=second, tries=tries))
     met = woken(waiting, NOW + 65, seen(now=NOW + 65, history=history_of(late, second, now=NOW + 65)))
