@@ -19,9 +19,8 @@ TOLD_WITHIN_S = 600.0
 TOLD_WITHIN_ONE_CLOCK_S = 75.0
 """A minute, and what the wake-up, its step and the chat take."""
 WINDOW_S = 60.0
-FIRST_LOOK_S = 20.0
+FIRST_LOOK_S, SELDOM_S = 20.0, 600.0
 """When the wake-up comes that a webhook creates beside its observation. What the step orders is due within SELDOM_S."""
-SELDOM_S = 600.0
 MORE_LOOKS, MORE_LOOKS_AFTER_FAULTS = 8, 16
 """Looks in a window beside those that are `every` apart: at changes of the phase and after conflicts; and wherever a killed
 process or a lost answer has the scheduler try again."""

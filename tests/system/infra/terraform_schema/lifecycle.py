@@ -7,6 +7,7 @@ names a resource (TYPE:NAME) whose creation fails.
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from protocol import UNKNOWN, read_value, to_mistake, to_path, to_value
 
 Call = Callable[[Any], dict[str, Any]]
+WHOLE = threading.Lock()  # Terraform applies ten resources at once, and a line of more than 8 kB is written in parts
 LEGACY = {"legacy_type_system": True}
 """Terraform then holds a plan to less, as it does with most resources of Google's provider."""
 
@@ -81,7 +83,8 @@ UNIQUE = {
 
 def read_lines(variable: str) -> list[str]:
     path = Path(os.environ.get(variable) or os.devnull)
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    with WHOLE:
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def find(kind: str, name: str) -> Any:
@@ -138,7 +141,7 @@ class Lifecycle:
         did = "create" if before is None else "delete" if planned is None else "update"
         after = fill(self.blocks[kind], planned, given_out(kind, of)) if planned is not None else None
         if path := os.environ.get("UNSTICK_FAKE_CLOUD"):
-            with Path(path).open("a", encoding="utf-8") as log:
+            with WHOLE, Path(path).open("a", encoding="utf-8") as log:
                 log.write(json.dumps({"did": did, "type": kind, "name": own, "after": after}) + "\n")
         return LEGACY | {"new_state": to_value(after)}
 
